@@ -1,0 +1,8 @@
+//! To be written.
+
+use std::process::ExitCode;
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    ExitCode::SUCCESS
+}
