@@ -10,6 +10,7 @@
 //! Time is an argument, secrets stay outside: `store/credential.rs` keeps the row and the tokens,
 //! `refresh.rs` acts. What happened is returned as events, never logged here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, TimeZone as _, Utc};
@@ -29,6 +30,9 @@ const SET_BACK: TimeDelta = TimeDelta::hours(1);
 /// Minutes to wait after the first, second, … failure in a row, up to twice that: at most six calls
 /// in the first hour, at most one an hour afterwards.
 const LADDER: [u64; 6] = [1, 2, 4, 8, 16, 60];
+
+/// The longest `Retry-After` that is believed.
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
 
 /// The row id of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,11 +89,12 @@ pub struct Credential {
 }
 
 /// What the configuration says of a credential's life.
-pub struct Terms<'a> {
+#[derive(Clone, Debug)]
+pub struct Terms {
     /// Its OAuth client.
-    pub client: &'a Client,
+    pub client: Client,
     /// The schedule.
-    pub plan: &'a Plan,
+    pub plan: Arc<Plan>,
     /// How long before its expiry an access token is replaced.
     pub refresh_before: Duration,
 }
@@ -159,7 +164,7 @@ impl Credential {
         &mut self,
         verdict: &Verdict,
         rotated: bool,
-        terms: &Terms<'_>,
+        terms: &Terms,
         now: Timestamp,
     ) -> Vec<Told> {
         let claimed = self.since;
@@ -185,7 +190,7 @@ impl Credential {
         self.retry(reason, None, now)
     }
 
-    fn granted(&mut self, lifetime: Duration, terms: &Terms<'_>, now: Timestamp) -> Vec<Told> {
+    fn granted(&mut self, lifetime: Duration, terms: &Terms, now: Timestamp) -> Vec<Told> {
         let ailing = self.failures > 0;
         self.phase = Phase::Resting;
         self.generation += 1;
@@ -193,9 +198,14 @@ impl Credential {
         self.last_error = None;
         self.obtained_at = Some(now);
         self.expires_at = Some(now + lifetime);
-        self.due_at = schedule::due_at(terms.plan, now, lifetime, terms.refresh_before, |span| {
-            jitter(&self.name, self.attempt, span)
-        });
+        self.due_at = schedule::due_at(
+            &terms.plan,
+            now,
+            now,
+            lifetime,
+            terms.refresh_before,
+            |span| jitter(&self.name, self.attempt, span),
+        );
         let detail = Detail {
             generation: Some(self.generation),
             expires_at: self.expires_at,
@@ -212,7 +222,7 @@ impl Credential {
     fn retry(&mut self, reason: &str, wait: Option<Duration>, now: Timestamp) -> Vec<Told> {
         self.fail(reason);
         self.phase = Phase::Resting;
-        self.not_before = wait.map(|wait| now + wait);
+        self.not_before = wait.map(|wait| now + wait.min(LONGEST_WAIT));
         self.due_at = self.back_off(now);
         let first = self.failures == 1;
         first
@@ -225,7 +235,7 @@ impl Credential {
         &mut self,
         reason: &str,
         claimed: Timestamp,
-        terms: &Terms<'_>,
+        terms: &Terms,
         now: Timestamp,
     ) -> Vec<Told> {
         self.fail(reason);

@@ -373,13 +373,12 @@ fn commit(connection: &Connection, mut works: Vec<Box<dyn Work>>, trusted: &Atom
     if doubt {
         trusted.store(false, Ordering::Release);
     }
-    let shared = outcome.map_err(Arc::new);
+    let failure = outcome.err().map(Arc::new);
     for work in works {
-        work.reply(
-            shared
-                .as_ref()
-                                .map_err(|error| Error::Commit(Arc::clone(error))),
-        );
+        work.reply(match &failure {
+            None => Ok(()),
+            Some(error) => Err(Error::Commit(Arc::clone(error))),
+        });
     }
 }
 
