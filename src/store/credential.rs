@@ -282,6 +282,26 @@ pub fn save(db: &Connection, row: &Credential) -> Result<(), Error> {
     Ok(())
 }
 
+/// An exchange that could not be started; an event is written for the first of an incident.
+///
+/// # Errors
+/// When the row is no longer as it was seen.
+pub fn postpone(
+    db: &Connection,
+    seen: &Credential,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut row = by_id(db, seen.id)?;
+    if row != *seen {
+        return Err(Error::Changed(row.name));
+    }
+    for (kind, detail) in row.postpone(reason, now) {
+        notice::record(db, now, Some(&row.name), kind, &detail)?;
+    }
+    save(db, &row)
+}
+
 /// Brings the rows in line with the configuration: new ones, new logins, renamed and parked ones.
 ///
 /// # Errors
