@@ -122,6 +122,19 @@ pub fn start(settings: &Settings, journal: bool) -> Result<Telemetry, Error> {
     })
 }
 
+/// An error with its sources, as one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    line
+}
+
 fn targets(level: LevelFilter) -> Targets {
     Targets::new()
         .with_target("keyfresh", level)

@@ -202,3 +202,50 @@ fn facts(
     };
     Ok((facts, access))
 }
+
+/// First contact: the key found in the channel is ours to replace.
+fn meet(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    channel: Option<&Channel>,
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    let Some(channel) = channel else { return Ok(()) };
+    let Ok(text) = channel.line(link.line) else {
+        return Ok(());
+    };
+    let json = channel.json_key();
+    let token = json.as_ref().map_or(text, |json| json.access_token());
+    let fingerprint = key.fingerprint(token);
+    if credential::owner(db, fingerprint)?.is_none() {
+        credential::enter(db, fingerprint, link.credential, "key", 0, now)?;
+    }
+    Ok(())
+}
+
+/// Keeps the refresh token that is about to be taken out of the channel's JSON key; one that the
+/// gateway obtained meanwhile becomes the credential's.
+fn strip(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    step: Step,
+    channel: Option<&Channel>,
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    let Some(json) = channel.and_then(Channel::json_key) else {
+        return Ok(());
+    };
+    let Some(token) = json.refresh_token() else {
+        return Ok(());
+    };
+    store::link::keep_stripped(db, key, link.id, Some(token))?;
+    if step == Step::AdoptAndStrip {
+        let mut row = credential::by_id(db, link.credential)?;
+        credential::replace(db, key, &mut row, &token.into(), now)?;
+        let access = key.fingerprint(json.access_token());
+        credential::enter(db, access, link.credential, "key", row.generation, now)?;
+    }
+    Ok(())
+}
