@@ -122,6 +122,13 @@ pub fn start(settings: &Settings, journal: bool) -> Result<Telemetry, Error> {
     })
 }
 
+/// `error` and what caused it, as one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
 fn targets(level: LevelFilter) -> Targets {
     Targets::new()
         .with_target("keyfresh", level)
@@ -249,6 +256,15 @@ mod tests {
             check(LevelFilter::INFO, Format::Text, true),
             "<6> INFO keyfresh::telemetry::tests: refreshed credential.name=\"chatgpt\"\n\
              <4> WARN hyper: trouble\n"
+        );
+    }
+
+    #[test]
+    fn a_chain_is_one_line() {
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            chain(&Error::Directory("/logs".into(), refused)),
+            "cannot make the log directory /logs; check `log.dir` and its owner: permission denied"
         );
     }
 
