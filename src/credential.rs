@@ -201,7 +201,6 @@ impl Credential {
         self.due_at = schedule::due_at(
             &terms.plan,
             now,
-            now,
             lifetime,
             terms.refresh_before,
             |span| jitter(&self.name, self.attempt, span),

@@ -122,17 +122,11 @@ pub fn start(settings: &Settings, journal: bool) -> Result<Telemetry, Error> {
     })
 }
 
-/// An error with its sources, as one line.
+/// `error` and what caused it, as one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 fn targets(level: LevelFilter) -> Targets {
@@ -262,6 +256,15 @@ mod tests {
             check(LevelFilter::INFO, Format::Text, true),
             "<6> INFO keyfresh::telemetry::tests: refreshed credential.name=\"chatgpt\"\n\
              <4> WARN hyper: trouble\n"
+        );
+    }
+
+    #[test]
+    fn a_chain_is_one_line() {
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            chain(&Error::Directory("/logs".into(), refused)),
+            "cannot make the log directory /logs; check `log.dir` and its owner: permission denied"
         );
     }
 
