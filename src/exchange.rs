@@ -57,7 +57,7 @@ pub enum Sent {
 enum Error {
     #[error("the request cannot be written")]
     Request(#[from] http::Error),
-    #[error("no connection within {} s", .0.as_secs())]
+    #[error("no connection within {0:?}")]
     Slow(Duration),
     #[error(transparent)]
     Connect(#[from] connect::Error),
@@ -102,7 +102,7 @@ impl Door {
         };
         let end = match tokio::time::timeout(timeout, exchange).await {
             Ok(end) => end.map_err(|error: Error| told(&error)),
-            Err(_) => Err(format!("no whole answer within {} s", timeout.as_secs())),
+            Err(_) => Err(format!("no whole answer within {timeout:?}")),
         };
         dialogue.judge(end)
     }
@@ -119,14 +119,10 @@ pub async fn replay(received: &[u8]) -> Sent {
     }
     let mut kept = Kept;
     let mut dialogue = Dialogue::new(&mut kept);
-    let request = http::Request::new(Full::default());
-    let (mut head, body) = request.into_parts();
-    head.method = Method::POST;
+    let mut request = http::Request::new(Full::default());
+    *request.method_mut() = Method::POST;
     let end = dialogue
-        .hold(
-            Recording::new(received),
-            http::Request::from_parts(head, body),
-        )
+        .hold(Recording::new(received), request)
         .await
         .map_err(|error| told(&error));
     dialogue.judge(end)
