@@ -198,13 +198,9 @@ impl Credential {
         self.last_error = None;
         self.obtained_at = Some(now);
         self.expires_at = Some(now + lifetime);
-        self.due_at = schedule::due_at(
-            &terms.plan,
-            now,
-            lifetime,
-            terms.refresh_before,
-            |span| jitter(&self.name, self.attempt, span),
-        );
+        self.due_at = schedule::due_at(&terms.plan, now, lifetime, terms.refresh_before, |span| {
+            jitter(&self.name, self.attempt, span)
+        });
         let detail = Detail {
             generation: Some(self.generation),
             expires_at: self.expires_at,

@@ -128,7 +128,10 @@ impl Links {
                 }
                 Err(error) => {
                     if !ailing {
-                        warn!(error = crate::telemetry::chain(&error), "channels cannot be brought up to date");
+                        warn!(
+                            error = crate::telemetry::chain(&error),
+                            "channels cannot be brought up to date"
+                        );
                     }
                     ailing = true;
                     Round::default()
@@ -177,7 +180,11 @@ impl Links {
             if !acted.is_empty() {
                 let saved = acted.clone();
                 self.store
-                    .write(move |db| saved.iter().try_for_each(|link| store::link::save(db, link)))
+                    .write(move |db| {
+                        saved
+                            .iter()
+                            .try_for_each(|link| store::link::save(db, link))
+                    })
                     .await?;
             }
             self.tell(&gateway, chunk, acted).await?;

@@ -99,9 +99,8 @@ impl Links {
                         .as_ref()
                         .map(|channel| facts(db, &key, &link, channel))
                         .transpose()?;
-                    let (seen, access) = seen.map_or((None, None), |(facts, access)| {
-                        (Some(facts), access)
-                    });
+                    let (seen, access) =
+                        seen.map_or((None, None), |(facts, access)| (Some(facts), access));
                     let (step, told) = decide::decide(
                         &mut link,
                         &credential,
@@ -133,7 +132,10 @@ impl Links {
                         enable,
                     })
                 };
-                links.into_iter().map(decide).collect::<Result<Vec<_>, store::Error>>()
+                links
+                    .into_iter()
+                    .map(decide)
+                    .collect::<Result<Vec<_>, store::Error>>()
             })
             .await?;
         Ok(plans)
@@ -211,7 +213,9 @@ fn meet(
     channel: Option<&Channel>,
     now: Timestamp,
 ) -> Result<(), store::Error> {
-    let Some(channel) = channel else { return Ok(()) };
+    let Some(channel) = channel else {
+        return Ok(());
+    };
     let Ok(text) = channel.line(link.line) else {
         return Ok(());
     };

@@ -49,10 +49,14 @@ impl Links {
                 Err(error) => Some(crate::telemetry::chain(&error)),
             };
             if let Some(reason) = &refused {
-                warn!(channel = link.channel, reason, "the gateway could not be told");
+                warn!(
+                    channel = link.channel,
+                    reason, "the gateway could not be told"
+                );
             }
             link.untold = refused.is_some();
-            link.last_error = refused.map(|reason| format!("the gateway could not be told: {reason}"));
+            link.last_error =
+                refused.map(|reason| format!("the gateway could not be told: {reason}"));
             decide::settle_state(&mut link, learns(gateway));
             told.push(link);
         }
@@ -67,7 +71,10 @@ impl Links {
 /// change none of it. Any further field may overwrite what it does not name.
 fn reread(base: &Url, token: &SecretString, user: Option<i64>, channel: i64) -> Request {
     let mut url = base.clone();
-    url.set_path(&format!("{}/api/channel/", base.path().trim_end_matches('/')));
+    url.set_path(&format!(
+        "{}/api/channel/",
+        base.path().trim_end_matches('/')
+    ));
     let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     if let Ok(mut value) = HeaderValue::from_str(token.expose_secret()) {
         value.set_sensitive(true);
