@@ -115,7 +115,7 @@ async fn a_proxy_that_does_not_connect_proves_never_sent() {
 
 #[tokio::test]
 async fn after_the_send_nothing_proves_never_sent() {
-    let cut = Peer::start(|mut line| async move { line.request().await }).await;
+    let cut = Peer::start(|mut line| async move { drop(line.request().await) }).await;
     let (sent, _) = exchange(&cut.url("http"), None, PATIENCE).await;
     assert!(matches!(sent, Sent::Silence(_)), "{sent:?}");
     assert!(!reqwest_fails(&cut.url("http"), None).await.is_connect());
