@@ -136,7 +136,7 @@ mod tests {
             headers: vec![(ACCEPT, HeaderValue::from_static("text/plain"))],
             body: b"notice".to_vec().into(),
         };
-        let http = Http::within(Duration::from_secs(20), Duration::from_millis(500)).unwrap();
+        let http = Http::within(Duration::from_secs(20), Duration::from_secs(2)).unwrap();
         let peer = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut heard = Vec::new();

@@ -24,7 +24,10 @@ use peer::{Certificate, Peer};
 
 /// Long enough for anything that happens, short enough for what never does.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For what ends alike, however slow the machine is.
 const IMPATIENCE: Duration = Duration::from_millis(300);
+/// Enough to hear whatever is said before the silence.
+const PATIENCE_LOST: Duration = Duration::from_secs(2);
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 const BODY: &str = r#"{"access_token":"at-secret"}"#;
@@ -211,7 +214,7 @@ async fn a_cut_answer_says_so_and_keeps_what_came() {
         line.linger().await;
     })
     .await;
-    let late = answer(exchange(&held.url("http"), None, IMPATIENCE).await.0);
+    let late = answer(exchange(&held.url("http"), None, PATIENCE_LOST).await.0);
     assert_eq!(
         (&*late.body, late.cut.is_some()),
         (&BODY.as_bytes().to_vec(), true)

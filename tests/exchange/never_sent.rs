@@ -5,7 +5,7 @@ use keyfresh::exchange::Sent;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::peer::{Certificate, Peer};
-use crate::{BODY, IMPATIENCE, OK, PATIENCE, exchange, written};
+use crate::{BODY, IMPATIENCE, OK, PATIENCE, PATIENCE_LOST, exchange, written};
 
 #[expect(
     clippy::disallowed_methods,
@@ -140,6 +140,6 @@ async fn after_the_send_nothing_proves_never_sent() {
         line.linger().await;
     })
     .await;
-    let (sent, _) = exchange(&held.url("http"), None, IMPATIENCE).await;
+    let (sent, _) = exchange(&held.url("http"), None, PATIENCE_LOST).await;
     assert!(matches!(sent, Sent::Silence(_)), "{sent:?}");
 }
