@@ -22,7 +22,7 @@ use crate::http::Http;
 use crate::link::Links;
 use crate::notify::Courier;
 use crate::refresh::{Flight, Pick, Refresher, Settings, Wakers};
-use crate::store::credential::Wanted;
+use crate::store::adopt::Wanted;
 use crate::store::{self, Store};
 
 pub use serve::serve;
@@ -133,7 +133,7 @@ async fn adopt(config: &Config, store: &Store, clock: &Clock) -> Result<(), stor
     let (key, now) = (store.key(), clock.now());
     store
         .write(move |db| {
-            store::credential::adopt(db, &key, &wanted, now)?;
+            store::adopt::adopt(db, &key, &wanted, now)?;
             let links = channels
                 .iter()
                 .map(|(name, channel, line)| {

@@ -20,7 +20,7 @@ use crate::exchange::{Door, Keep, Sent, replay};
 use crate::link::{Links, Obstacle};
 use crate::provider::{self, Outcome, Verdict};
 use crate::secret::ExposeSecret as _;
-use crate::store::credential::{Claim, Owner, Tokens};
+use crate::store::claim::{Claim, Owner, Tokens};
 use crate::store::{self, Slot, Store};
 
 /// How long to wait before a write that failed is tried again.

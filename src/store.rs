@@ -5,7 +5,10 @@
 //! content in doubt nobody claims until a restart. Only [`create`] makes a state (I11), and whoever
 //! refreshes holds its [`Lock`] for life (I9). Callers: `refresh.rs`, `link.rs`, `notify.rs`, commands.
 
+pub mod adopt;
+pub mod claim;
 pub mod credential;
+pub mod ledger;
 pub mod link;
 mod lock;
 pub mod notice;

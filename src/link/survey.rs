@@ -13,7 +13,7 @@ use crate::gateway::{Channel, Gateway};
 use crate::secret::StateKey;
 use crate::store::link::{Identity, Link, State};
 use crate::secret::StateKey;
-use crate::store::{self, credential, notice};
+use crate::store::{self, credential, ledger, notice};
 
 impl Links {
     /// Whether a claim of `id` makes sense: the gateway can be written and some linked channel holds a
@@ -170,7 +170,7 @@ fn facts(
 ) -> Result<(Facts, Option<SecretString>), store::Error> {
     let access = credential::access_token(db, key, link.credential)?;
     let known = |token: &str| -> Result<bool, store::Error> {
-        Ok(credential::owner(db, key.fingerprint(token))?.is_some())
+        Ok(ledger::owner(db, key.fingerprint(token))?.is_some())
     };
     let (text, misfit) = match channel.line(link.line) {
         Ok(text) => (text, None),
@@ -218,8 +218,8 @@ fn meet(
     let json = channel.json_key();
     let token = json.as_ref().map_or(text, |json| json.access_token());
     let fingerprint = key.fingerprint(token);
-    if credential::owner(db, fingerprint)?.is_none() {
-        credential::enter(db, fingerprint, link.credential, "key", 0, now)?;
+    if ledger::owner(db, fingerprint)?.is_none() {
+        ledger::enter(db, fingerprint, link.credential, "key", 0, now)?;
     }
     Ok(())
 }
@@ -267,7 +267,7 @@ fn strip(
         let mut row = credential::by_id(db, link.credential)?;
         credential::replace(db, key, &mut row, &token.into(), now)?;
         let access = key.fingerprint(json.access_token());
-        credential::enter(db, access, link.credential, "key", row.generation, now)?;
+        ledger::enter(db, access, link.credential, "key", row.generation, now)?;
     }
     Ok(())
 }

@@ -150,4 +150,3 @@ fn is_doubtful(error: &rusqlite::Error) -> bool {
         )
     )
 }
-
