@@ -71,6 +71,14 @@ pub struct Settings {
     pub access_token: Option<SecretString>,
 }
 
+impl Settings {
+    /// Whether the gateway can be told of a write.
+    #[must_use]
+    pub fn can_tell(&self) -> bool {
+        self.url.is_some() && self.access_token.is_some()
+    }
+}
+
 /// What it does to tell a gateway, over HTTP, that a channel was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {

@@ -14,21 +14,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
 use crate::clock::{Clock, Stopwatch, Timestamp};
-use crate::credential::{Credential, CredentialId, Told};
-use crate::gateway::{self, Channel, Gateway, JsonKey, Write, Written};
+use crate::credential::{Credential, CredentialId};
+use crate::gateway::{self, Channel, Gateway, Telling, Write, Written};
 use crate::http::Http;
 use crate::refresh::Wakers;
-use crate::secret::StateKey;
 use crate::store::link::{Link, State};
 use crate::store::{self, Store};
 use crate::telemetry::chain;
 use decide::{Learns, Step};
+use survey::json;
+
+pub use survey::misfit;
 
 /// Every channel is read at least this often.
 const ROUND: Duration = Duration::from_mins(1);
@@ -51,6 +52,9 @@ pub enum Error {
     /// The gateway's database.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    /// Links lead nowhere.
+    #[error("no gateway is configured: set gateway.database")]
+    NoGateway,
 }
 
 /// Why no claim may be made now.
@@ -169,9 +173,7 @@ impl Links {
         let gateway = self.gateway().await?;
         for chunk in links.chunks(CHUNK) {
             let plans = self.decide(&gateway, chunk).await?;
-            for plan in &plans {
-                round.note(&plan.link, self.clock.now());
-            }
+            let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
             let mut acted = Vec::new();
             let mut failure = None;
             for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
@@ -184,7 +186,7 @@ impl Links {
                 }
             }
             round.written += acted.len();
-            for link in &acted {
+            for link in seen.iter().chain(&acted) {
                 round.note(link, self.clock.now());
             }
             if !acted.is_empty() {
@@ -197,7 +199,7 @@ impl Links {
                     })
                     .await?;
             }
-            self.tell(&gateway, chunk, acted).await?;
+            self.tell(&gateway, seen, acted).await?;
             if let Some(error) = failure {
                 return Err(error);
             }
@@ -221,8 +223,7 @@ impl Links {
                 let row = store::credential::by_name(db, &wanted)?;
                 let mut links = store::link::all(db)?;
                 links.retain(|link| {
-                    link.credential == row.id
-                        && matches!(link.state, State::Conflict | State::Gone)
+                    link.credential == row.id && matches!(link.state, State::Conflict | State::Gone)
                 });
                 Ok(links)
             })
@@ -250,15 +251,26 @@ impl Links {
     }
 
     /// The gateway, opened when it is first needed.
-    async fn gateway(&self) -> Result<Gateway, gateway::Error> {
+    async fn gateway(&self) -> Result<Gateway, Error> {
         let mut open = self.gateway.lock().await;
         if let Some(gateway) = &*open {
             return Ok(gateway.clone());
         }
-        let settings = self.settings.as_ref().ok_or(gateway::Error::Unset)?;
+        let settings = self.settings.as_ref().ok_or(Error::NoGateway)?;
         let gateway = Gateway::open(settings).await?;
-        info!(gateway.kind = %gateway.kind(), "gateway recognised");
+        info!(gateway.kind = gateway.kind().name(), "gateway recognised");
         Ok(open.insert(gateway).clone())
+    }
+
+    /// How the gateway learns of a write.
+    fn learns(&self, gateway: &Gateway) -> Learns {
+        let settings = self.settings.as_ref();
+        let can_tell = settings.is_some_and(gateway::Settings::can_tell);
+        match gateway.telling() {
+            Some(Telling::Needed) => Learns::OnlyIfTold,
+            Some(Telling::Useful) if can_tell => Learns::SoonerIfTold,
+            Some(Telling::Useful) | None => Learns::ByItself,
+        }
     }
 
     async fn rest(&self, round: &Round) {
@@ -304,9 +316,9 @@ impl Links {
         let now = self.clock.now();
         let key = match step {
             Step::Write => access.map(|access| bring(&channel, &access, &credential, now)),
-            Step::Strip | Step::AdoptAndStrip => channel
-                .json_key()
-                .map(|json| json.without_refresh_token().into()),
+            Step::Strip | Step::AdoptAndStrip => {
+                json(&channel).map(|json| json.without_refresh_token())
+            }
             Step::PutBack => self.give_back(&channel, &link).await?,
             Step::Enable | Step::Rest => None,
         };
@@ -315,7 +327,7 @@ impl Links {
             created_time: channel.created_time,
             kind: channel.kind,
             expected: channel.key.clone(),
-            key,
+            new_key: key,
             line: link.line,
             enable,
         };
@@ -326,7 +338,7 @@ impl Links {
         if enable {
             link.status = gateway::Status::Enabled.number();
         }
-        let learns = learns(gateway);
+        let learns = self.learns(gateway);
         match step {
             Step::Write => {
                 decide::written(&mut link, &credential, learns, gateway.sync_interval(), now);
@@ -363,10 +375,7 @@ impl Links {
             .store
             .read(move |db| store::link::stripped(db, &key, id))
             .await?;
-        Ok(token.and_then(|token| {
-            let json = channel.json_key()?;
-            Some(json.with_refresh_token(token.expose_secret()).into())
-        }))
+        Ok(token.and_then(|token| Some(json(channel)?.with_refresh_token(token.expose_secret()))))
     }
 }
 
@@ -393,11 +402,6 @@ impl Round {
     }
 }
 
-/// What the gateway needs to learn of a write.
-fn learns(gateway: &Gateway) -> Learns {
-    gateway.learns()
-}
-
 /// The channel's new key text: the token, or the JSON or the lines it stands in.
 fn bring(
     channel: &Channel,
@@ -405,14 +409,8 @@ fn bring(
     credential: &Credential,
     now: Timestamp,
 ) -> SecretString {
-    match channel.json_key() {
-        Some(json) => json
-            .with_access_token(
-                access.expose_secret(),
-                credential.expires_at.unwrap_or(now),
-                now,
-            )
-            .into(),
+    match json(channel) {
+        Some(json) => json.with_access_token(access.expose_secret(), credential.expires_at, now),
         None => access.clone(),
     }
 }

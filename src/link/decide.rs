@@ -18,7 +18,7 @@ const ENABLES: u32 = 3;
 
 /// What the line's key is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub(super) enum Held {
     /// The credential's newest access token.
     Current,
     /// In the ledger: an older token, or the key met at first contact.
@@ -29,24 +29,24 @@ pub enum Held {
 
 /// A channel as read, seen from one link.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(super) struct Facts {
     /// Which channel it is.
-    pub identity: Identity,
+    pub(super) identity: Identity,
     /// `channels.status`.
-    pub status: Status,
-    /// Whether the line or an ability is off while the channel counts as enabled.
-    pub partly_disabled: bool,
+    pub(super) status: Status,
+    /// Whether the gateway itself keeps traffic from the channel, or from the line.
+    pub(super) auto_disabled: bool,
     /// What the key is to us.
-    pub held: Held,
+    pub(super) held: Held,
     /// The refresh token inside a JSON key: whether the ledger knows it.
-    pub refresh_known: Option<bool>,
+    pub(super) refresh_known: Option<bool>,
     /// Why the link does not fit the channel (a line of a single key, …).
-    pub misfit: Option<String>,
+    pub(super) misfit: Option<String>,
 }
 
 /// How the gateway learns of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Learns {
+pub(super) enum Learns {
     /// By itself, within a sync interval.
     ByItself,
     /// By itself, and sooner if told.
@@ -57,7 +57,7 @@ pub enum Learns {
 
 /// What to do about a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Nothing in the gateway.
     Rest,
     /// Bring the newest access token, and enable the channel where the gateway had disabled it.
@@ -73,7 +73,7 @@ pub enum Step {
 }
 
 /// Decides the next step of `link`, which feeds `credential`'s token to the channel seen as `facts`.
-pub fn decide(
+pub(super) fn decide(
     link: &mut Link,
     credential: &Credential,
     facts: Option<&Facts>,
@@ -122,7 +122,7 @@ pub fn decide(
 }
 
 /// The credential's newest token now stands in the channel.
-pub fn written(
+pub(super) fn written(
     link: &mut Link,
     credential: &Credential,
     learns: Learns,
@@ -138,18 +138,12 @@ pub fn written(
 }
 
 /// The link's state once its key is right.
-pub fn settle_state(link: &mut Link, learns: Learns) {
+pub(super) fn settle_state(link: &mut Link, learns: Learns) {
     link.state = if link.untold && learns == Learns::OnlyIfTold {
         State::Pending
     } else {
         State::Current
     };
-}
-
-/// Whether the channel should be enabled when it is written.
-pub fn wants_enabling(facts: &Facts) -> bool {
-    facts.status == Status::AutoDisabled
-        || (facts.partly_disabled && facts.status == Status::Enabled)
 }
 
 fn current(
@@ -164,7 +158,7 @@ fn current(
         link.last_error = None;
     }
     let usable = credential.expires_at.is_some_and(|expiry| now < expiry);
-    if !usable || !wants_enabling(facts) {
+    if !usable || !facts.auto_disabled {
         return Step::Rest;
     }
     if link.watch_until.is_some_and(|until| now < until) {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::decide::{self, Facts, Held, Step};
-use super::{Error, FRESH, Links, Obstacle, Plan, Survey, learns};
+use super::{Error, FRESH, Links, Obstacle, Plan, Survey};
 use crate::clock::Timestamp;
 use crate::credential::CredentialId;
-use crate::gateway::{Channel, Gateway};
+use crate::gateway::json_key::JsonKey;
+use crate::gateway::{Channel, Gateway, Status};
 use crate::secret::StateKey;
 use crate::store::link::{Identity, Link, State};
-use crate::secret::StateKey;
 use crate::store::{self, credential, ledger, notice};
 
 impl Links {
@@ -87,7 +87,7 @@ impl Links {
         let channels = self.channels(gateway, links).await?;
         let links = links.to_vec();
         let key = self.store.key();
-        let learns = learns(gateway);
+        let learns = self.learns(gateway);
         let sync_interval = gateway.sync_interval();
         let now = self.clock.now();
         let plans = self
@@ -123,7 +123,7 @@ impl Links {
                     if link != before && !matches!(step, Step::Write | Step::Enable) {
                         store::link::save(db, &link)?;
                     }
-                    let enable = seen.as_ref().is_some_and(decide::wants_enabling)
+                    let enable = seen.is_some_and(|facts| facts.auto_disabled)
                         && matches!(step, Step::Write | Step::Enable);
                     Ok(Plan {
                         link,
@@ -143,7 +143,7 @@ impl Links {
         Ok(plans)
     }
 
-    async fn channels(
+    pub(super) async fn channels(
         &self,
         gateway: &Gateway,
         links: &[Link],
@@ -172,22 +172,15 @@ fn facts(
     let known = |token: &str| -> Result<bool, store::Error> {
         Ok(ledger::owner(db, key.fingerprint(token))?.is_some())
     };
-    let (text, misfit) = match channel.line(link.line) {
-        Ok(text) => (text, None),
-        Err(misfit) => (channel.key.expose_secret(), Some(misfit)),
+    let token = channel.access_token(link.line);
+    let held = match (&token, &access) {
+        (Some(token), Some(access)) if token.expose_secret() == access.expose_secret() => {
+            Held::Current
+        }
+        (Some(token), _) if link.identity.is_none() || known(token.expose_secret())? => Held::Known,
+        _ => Held::Foreign,
     };
-    let json = channel.json_key();
-    let token = json.as_ref().map_or(text, |json| json.access_token());
-    let is_current = access
-        .as_ref()
-        .is_some_and(|access| access.expose_secret() == token);
-    let held = if is_current {
-        Held::Current
-    } else if link.identity.is_none() || known(token)? {
-        Held::Known
-    } else {
-        Held::Foreign
-    };
+    let json = json(channel);
     let refresh_known = json
         .as_ref()
         .and_then(|json| json.refresh_token())
@@ -196,10 +189,10 @@ fn facts(
     let facts = Facts {
         identity: identity(channel),
         status: channel.status,
-        partly_disabled: channel.is_partly_disabled(link.line),
+        auto_disabled: channel.status_of(link.line) == Status::AutoDisabled,
         held,
         refresh_known,
-        misfit,
+        misfit: token.is_none().then(|| misfit(channel, link.line)),
     };
     Ok((facts, access))
 }
@@ -212,12 +205,10 @@ fn meet(
     channel: &Channel,
     now: Timestamp,
 ) -> Result<(), store::Error> {
-    let Ok(text) = channel.line(link.line) else {
+    let Some(token) = channel.access_token(link.line) else {
         return Ok(());
     };
-    let json = channel.json_key();
-    let token = json.as_ref().map_or(text, |json| json.access_token());
-    let fingerprint = key.fingerprint(token);
+    let fingerprint = key.fingerprint(token.expose_secret());
     if ledger::owner(db, fingerprint)?.is_none() {
         ledger::enter(db, fingerprint, link.credential, "key", 0, now)?;
     }
@@ -239,6 +230,28 @@ pub(super) fn take(
     store::link::save(db, link)
 }
 
+/// The channel's key as JSON, where that gateway's type of channel has it so.
+pub(super) fn json(channel: &Channel) -> Option<JsonKey> {
+    channel
+        .json
+        .then(|| JsonKey::parse(channel.key.expose_secret()))
+        .flatten()
+}
+
+/// Why a link does not fit its channel.
+#[must_use]
+pub fn misfit(channel: &Channel, line: Option<usize>) -> String {
+    let id = channel.id;
+    match line {
+        Some(line) if channel.multi_key => format!("channel {id} has no key line {line}"),
+        Some(_) => format!("channel {id} has one key: name no line in `channels`"),
+        None if channel.multi_key => format!(
+            "channel {id} has several keys: name the line, `channels = [{{ id = {id}, line = 0 }}]`"
+        ),
+        None => format!("the key of channel {id} is not JSON with an access_token"),
+    }
+}
+
 fn identity(channel: &Channel) -> Identity {
     Identity {
         created_time: channel.created_time,
@@ -256,7 +269,7 @@ fn strip(
     channel: Option<&Channel>,
     now: Timestamp,
 ) -> Result<(), store::Error> {
-    let Some(json) = channel.and_then(Channel::json_key) else {
+    let Some(json) = channel.and_then(json) else {
         return Ok(());
     };
     let Some(token) = json.refresh_token() else {
