@@ -6,7 +6,6 @@
 //! ([`pushplus`]) only translates. Nothing here knows why an event happened, and no message holds a
 //! secret: tokens arrive masked.
 
-pub mod courier;
 pub mod fold;
 pub mod limits;
 pub mod markup;
@@ -22,7 +21,6 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::wire;
 
-pub use courier::Courier;
 pub use limits::Limits;
 pub use markup::Format;
 
@@ -93,7 +91,7 @@ pub enum EventKind {
     Dead,
     /// Whether the refresh token was spent is not known.
     Unconfirmed,
-    /// A refresh succeeded after an incident; follows that refresh's own event.
+    /// A refresh succeeded after an incident; comes with that refresh's own event.
     Recovered,
     /// A channel's key was changed by somebody else.
     Conflict,
@@ -180,47 +178,12 @@ pub struct Detail {
     /// When the next exchange is planned (refreshed, failing) or the token may be sent again (unconfirmed).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
-    /// When the incident began (recovered).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
     /// What went wrong, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The channel a conflict is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<i64>,
-}
-
-/// Where a refreshed key stands in one channel, when the message is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkLine {
-    /// The credential's name.
-    pub credential: String,
-    /// The channel's id.
-    pub channel: i64,
-    /// The line of a multi-key channel, from 0; none: the whole key.
-    pub line: Option<u32>,
-    /// How far the channel is.
-    pub state: LinkState,
-    /// The channel's own status: 1 enabled, 2 disabled by hand, 3 disabled by the gateway.
-    pub status: i64,
-    /// Whether the gateway does not know of the new key yet (One-Hub).
-    pub untold: bool,
-    /// Why the channel is not current.
-    pub error: Option<String>,
-}
-
-/// A link's state, as `link.state` has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkState {
-    /// The channel holds the newest key.
-    Current,
-    /// The channel is still to be written.
-    Pending,
-    /// Somebody else changed the channel's key.
-    Conflict,
-    /// The channel is no longer there.
-    Gone,
 }
 
 /// The language of notices and API messages.

@@ -138,7 +138,10 @@ impl Refresher {
             let next = match self.pass(&Pick::default()).await {
                 Ok(next) => next,
                 Err(error) => {
-                    error!(error = crate::telemetry::chain(&error), "cannot look for due credentials");
+                    error!(
+                        error = crate::telemetry::chain(&error),
+                        "cannot look for due credentials"
+                    );
                     None
                 }
             };
@@ -246,7 +249,13 @@ impl Refresher {
         let client = &terms.client;
         let claim = self
             .store
-            .claim(&self.owner, seen, client.digest_text(), client.preset, &self.clock)
+            .claim(
+                &self.owner,
+                seen,
+                client.digest_text(),
+                client.preset,
+                &self.clock,
+            )
             .await?;
         let claimed = claim.credential.clone();
         let (sent, slot) = self.send(claim, terms).await;
@@ -265,7 +274,12 @@ impl Refresher {
             Sent::Never("the machine was suspended before the token was sent".to_owned())
         } else {
             self.endpoint
-                .send(request, client.proxy.as_ref(), client.timeout, &mut claim.slot)
+                .send(
+                    request,
+                    client.proxy.as_ref(),
+                    client.timeout,
+                    &mut claim.slot,
+                )
                 .await
         };
         (sent, claim.slot)
@@ -355,7 +369,12 @@ impl Refresher {
         };
         let (outcome, terms) = (Arc::clone(outcome), Arc::clone(terms));
         let rule = move |row: &mut Credential| {
-            row.settle(&outcome.verdict, outcome.refresh_token.is_some(), &terms, now)
+            row.settle(
+                &outcome.verdict,
+                outcome.refresh_token.is_some(),
+                &terms,
+                now,
+            )
         };
         self.store.settle(claimed.clone(), tokens, rule, now).await
     }

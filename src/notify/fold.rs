@@ -83,7 +83,7 @@ impl<'a> Course<'a> {
         let entry = Entry {
             kind: event.kind,
             event,
-            since: event.detail.since,
+            since: None,
             count: 1,
         };
         match event.kind {
@@ -91,7 +91,7 @@ impl<'a> Course<'a> {
                 if wanted.contains(&event.kind) {
                     let begun = self.incident.and_then(|incident| incident.since);
                     self.incident = Some(Entry {
-                        since: begun.or(entry.since).or(Some(event.at)),
+                        since: begun.or(Some(event.at)),
                         ..entry
                     });
                     self.recovered = None;
@@ -103,7 +103,7 @@ impl<'a> Course<'a> {
             }
             EventKind::Recovered => {
                 self.end_incident(entry);
-                let since = entry.since.or(self.recovered.and_then(|told| told.since));
+                let since = self.recovered.and_then(|told| told.since);
                 self.recovered = Some(Entry { since, ..entry });
             }
             EventKind::Conflict => {
@@ -135,12 +135,25 @@ impl<'a> Course<'a> {
             // The refresh has the newest particulars; one item is enough for both.
             (Some(recovered), Some(refreshed)) => {
                 let Entry { event, count, .. } = refreshed;
-                (Some(Entry { event, count, ..recovered }), None)
+                (
+                    Some(Entry {
+                        event,
+                        count,
+                        ..recovered
+                    }),
+                    None,
+                )
             }
             one => one,
         };
-        let several = self.conflicts.into_values().chain(self.daemon.into_values());
-        [self.incident, recovered, refreshed].into_iter().flatten().chain(several)
+        let several = self
+            .conflicts
+            .into_values()
+            .chain(self.daemon.into_values());
+        [self.incident, recovered, refreshed]
+            .into_iter()
+            .flatten()
+            .chain(several)
     }
 }
 

@@ -54,8 +54,17 @@ impl Tally {
     ///
     /// # Errors
     /// The moment to wait for.
-    pub fn may_send(&self, limits: &Limits, content: &str, now: Timestamp) -> Result<(), Timestamp> {
-        let today = if self.day == day(limits, now) { self.today } else { 0 };
+    pub fn may_send(
+        &self,
+        limits: &Limits,
+        content: &str,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        let today = if self.day == day(limits, now) {
+            self.today
+        } else {
+            0
+        };
         let midnight = next_midnight(limits, now);
         let last = self.recent(HOUR, now).last();
         let left = limits.per_day.saturating_sub(today);
@@ -96,7 +105,11 @@ impl Tally {
 
     /// The requests of the last `window`; those dated later than `now` only as far as a window ahead,
     /// so that a clock that was set back silences nobody for longer.
-    fn recent(&self, window: TimeDelta, now: Timestamp) -> impl Iterator<Item = &(Timestamp, String)> {
+    fn recent(
+        &self,
+        window: TimeDelta,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &(Timestamp, String)> {
         self.hour
             .iter()
             .filter(move |(at, _)| (now - *at).abs() < window)
@@ -181,7 +194,10 @@ mod tests {
     fn an_answer_that_came_late_counts_from_then() {
         let mut tally = Tally::default();
         let start = at("2026-11-20T08:00:00Z");
-        let once = Limits { per_minute: 1, ..LIMITS };
+        let once = Limits {
+            per_minute: 1,
+            ..LIMITS
+        };
         tally.sending(&once, "a", start);
         tally.answered(start + TimeDelta::seconds(20));
         let free = start + TimeDelta::seconds(80);
@@ -253,6 +269,9 @@ mod tests {
         tally.sending(&LIMITS, "a", at("2026-11-20T08:00:00Z"));
         let row = serde_json::to_string(&tally).unwrap();
         assert_eq!(serde_json::from_str::<Tally>(&row).unwrap(), tally);
-        assert_eq!(serde_json::from_str::<Tally>("{}").unwrap(), Tally::default());
+        assert_eq!(
+            serde_json::from_str::<Tally>("{}").unwrap(),
+            Tally::default()
+        );
     }
 }

@@ -103,7 +103,9 @@ impl PushPlus {
             .collect::<Vec<_>>()
             .join(" ");
         let line: String = line.chars().take(REASON).collect();
-        format!("PushPlus {code}: {line}").trim_end_matches([':', ' ']).to_owned()
+        format!("PushPlus {code}: {line}")
+            .trim_end_matches([':', ' '])
+            .to_owned()
     }
 
     fn judge(&self, code: i64, words: &str, data: Option<&str>) -> Delivery {
@@ -164,10 +166,12 @@ impl Notifier for PushPlus {
     fn accepted(&self, answer: &wire::Answer) -> Delivery {
         let parsed: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let text = |name| parsed.as_ref()?.get(name)?.as_str();
-        let code = parsed.as_ref().and_then(|answer| match answer.get("code")? {
-            Value::String(digits) => digits.trim().parse().ok(),
-            number => number.as_i64(),
-        });
+        let code = parsed
+            .as_ref()
+            .and_then(|answer| match answer.get("code")? {
+                Value::String(digits) => digits.trim().parse().ok(),
+                number => number.as_i64(),
+            });
         match code {
             Some(code) if answer.is_success() || code != 200 => {
                 self.judge(code, text("msg").unwrap_or_default(), text("data"))
@@ -187,7 +191,11 @@ impl Notifier for PushPlus {
 
     fn limits(&self) -> Limits {
         Limits {
-            content: if self.0.get { GET_CONTENT } else { LIMITS.content },
+            content: if self.0.get {
+                GET_CONTENT
+            } else {
+                LIMITS.content
+            },
             ..LIMITS
         }
     }
@@ -301,7 +309,10 @@ mod tests {
         assert_eq!(accepted, Delivery::Accepted { serial });
 
         let check = |code: &str, verdict: &str| {
-            let delivery = judged(200, &format!(r#"{{"code":{code},"msg":"为什么","data":null}}"#));
+            let delivery = judged(
+                200,
+                &format!(r#"{{"code":{code},"msg":"为什么","data":null}}"#),
+            );
             let name = format!("{delivery:?}");
             assert!(name.starts_with(verdict), "{code}: {name}");
             if verdict != "Accepted" {
@@ -330,8 +341,16 @@ mod tests {
         check(200, "ok", "PushPlus HTTP 200: no verdict in the answer");
         check(200, "{}", "PushPlus HTTP 200: no verdict in the answer");
         check(200, "[200]", "PushPlus HTTP 200: no verdict in the answer");
-        check(200, r#"{"code":20"#, "PushPlus HTTP 200: no verdict in the answer");
-        check(502, r#"{"code":200}"#, "PushPlus HTTP 502: no verdict in the answer");
+        check(
+            200,
+            r#"{"code":20"#,
+            "PushPlus HTTP 200: no verdict in the answer",
+        );
+        check(
+            502,
+            r#"{"code":200}"#,
+            "PushPlus HTTP 502: no verdict in the answer",
+        );
         check(429, "<html>", "PushPlus HTTP 429: no verdict in the answer");
         // A code in an error answer still says more than the status.
         let delivery = judged(400, r#"{"code":903,"msg":"无效的用户令牌"}"#);
@@ -346,7 +365,10 @@ mod tests {
         let Delivery::StopUntilChanged { reason } = judged(200, &body) else {
             panic!("903 stops");
         };
-        assert!(reason.starts_with("PushPlus 903: 令牌 0123…cdef 无效！"), "{reason}");
+        assert!(
+            reason.starts_with("PushPlus 903: 令牌 0123…cdef 无效！"),
+            "{reason}"
+        );
         assert!(reason.chars().count() < 250);
     }
 
@@ -354,11 +376,26 @@ mod tests {
     fn the_identity_changes_with_each_setting() {
         let changed = [
             settings(),
-            Settings { token: "other".into(), ..settings() },
-            Settings { topic: Some("a".into()), ..settings() },
-            Settings { to: Some("a".into()), ..settings() },
-            Settings { get: true, ..settings() },
-            Settings { template: Format::Markdown, ..settings() },
+            Settings {
+                token: "other".into(),
+                ..settings()
+            },
+            Settings {
+                topic: Some("a".into()),
+                ..settings()
+            },
+            Settings {
+                to: Some("a".into()),
+                ..settings()
+            },
+            Settings {
+                get: true,
+                ..settings()
+            },
+            Settings {
+                template: Format::Markdown,
+                ..settings()
+            },
         ];
         let identities: std::collections::BTreeSet<_> = changed
             .into_iter()

@@ -7,13 +7,19 @@
 mod chinese;
 mod english;
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 
 use super::fold::{Digest, Entry};
 use super::markup::{Block, Line};
-use super::{EventKind, Format, Limits, LinkLine, LinkState, Locale, Message};
+use super::{EventKind, Format, Limits, Locale, Message};
 use crate::clock::Timestamp;
+use crate::store::link::{Link, State};
+
+/// The links of each credential, by its name.
+pub type Links = BTreeMap<String, Vec<Link>>;
 
 /// How a message is to be written.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +42,7 @@ struct Phrases {
     comma: &'static str,
     /// Between names.
     list: &'static str,
-    /// One item of each kind (the credential's name) and several (how many), worst first.
+    /// One item of each kind (the credential's name, the channel) and several (how many), worst first.
     kinds: [(&'static str, &'static str); 8],
     /// A time as chrono writes it.
     time: &'static str,
@@ -56,7 +62,6 @@ struct Phrases {
     replace: &'static str,
     retry: &'static str,
     conflict: &'static str,
-    take_over: &'static str,
     let_go: &'static str,
     channel: &'static str,
     channel_line: &'static str,
@@ -93,11 +98,13 @@ const ERROR: usize = 300;
 
 /// The message for a digest, with the links of the credentials in it, within the style's limits.
 #[must_use]
-pub fn message(digest: &Digest<'_>, links: &[LinkLine], style: &Style) -> Message {
+pub fn message(digest: &Digest<'_>, links: &Links, style: &Style) -> Message {
     let writer = Writer::new(style);
     let mut body = String::new();
     for (full, named) in ROOM {
-        body = style.format.write(&writer.blocks(digest, links, full, named));
+        body = style
+            .format
+            .write(&writer.blocks(digest, links, full, named));
         if body.chars().count() <= style.limits.content {
             break;
         }
@@ -158,13 +165,7 @@ impl<'a> Writer<'a> {
         format!("{}{}", phrases.title, parts.join(phrases.comma))
     }
 
-    fn blocks(
-        &self,
-        digest: &Digest<'_>,
-        links: &[LinkLine],
-        full: usize,
-        named: usize,
-    ) -> Vec<Block> {
+    fn blocks(&self, digest: &Digest<'_>, links: &Links, full: usize, named: usize) -> Vec<Block> {
         let phrases = self.phrases;
         let mut blocks = Vec::new();
         for kind in EventKind::WORST_FIRST {
@@ -203,7 +204,11 @@ impl<'a> Writer<'a> {
     fn rest(&self, kind: EventKind, rest: &[&Entry<'_>], named: usize, all: bool) -> Block {
         let phrases = self.phrases;
         let several = self.several(kind, rest.len());
-        let names: Vec<_> = rest.iter().take(named).map(|entry| name(entry)).collect();
+        let label = |entry: &&Entry<'_>| match entry.event.detail.channel {
+            Some(channel) => format!("{}/{channel}", name(entry)),
+            None => name(entry),
+        };
+        let names: Vec<_> = rest.iter().take(named).map(label).collect();
         let unnamed = rest.len() - names.len();
         let mut lines = Vec::new();
         if !names.is_empty() {
@@ -217,12 +222,16 @@ impl<'a> Writer<'a> {
             lines.extend(self.remedy(kind, "NAME"));
         }
         Block {
-            heading: if all { several } else { fill(phrases.besides, &[&several]) },
+            heading: if all {
+                several
+            } else {
+                fill(phrases.besides, &[&several])
+            },
             lines,
         }
     }
 
-    fn block(&self, entry: &Entry<'_>, links: &[LinkLine]) -> Block {
+    fn block(&self, entry: &Entry<'_>, links: &Links) -> Block {
         let phrases = self.phrases;
         let detail = &entry.event.detail;
         let mut lines = vec![text(phrases.at, &[&self.time(entry.event.at)])];
@@ -276,14 +285,12 @@ impl<'a> Writer<'a> {
         lines
     }
 
-    fn channels(&self, entry: &Entry<'_>, links: &[LinkLine]) -> Vec<Line> {
-        let name = entry.event.credential.as_deref();
-        let own = |link: &&LinkLine| Some(link.credential.as_str()) == name;
-        let own: Vec<_> = links.iter().filter(own).collect();
+    fn channels(&self, entry: &Entry<'_>, links: &Links) -> Vec<Line> {
+        let name = entry.event.credential.as_ref();
+        let own = name.and_then(|name| links.get(name)).into_iter().flatten();
         // The one to look at is the one that is not as it should be.
-        let (well, ill): (Vec<_>, Vec<_>) = own.into_iter().partition(|link| {
-            link.state == LinkState::Current && link.status == 1 && !link.untold
-        });
+        let (well, ill): (Vec<_>, Vec<_>) =
+            own.partition(|link| link.state == State::Current && link.status == 1 && !link.untold);
         let count = well.len() + ill.len();
         let mut lines: Vec<_> = ill
             .iter()
@@ -300,13 +307,13 @@ impl<'a> Writer<'a> {
         lines
     }
 
-    fn channel(&self, link: &LinkLine) -> String {
+    fn channel(&self, link: &Link) -> String {
         let phrases = self.phrases;
         let state = match link.state {
-            LinkState::Current => phrases.current,
-            LinkState::Pending => phrases.pending,
-            LinkState::Conflict => phrases.foreign,
-            LinkState::Gone => phrases.gone,
+            State::Current => phrases.current,
+            State::Pending => phrases.pending,
+            State::Conflict => phrases.foreign,
+            State::Gone => phrases.gone,
         };
         let mut parts = vec![state.to_owned()];
         match link.status {
@@ -317,7 +324,11 @@ impl<'a> Writer<'a> {
         if link.untold {
             parts.push(phrases.untold.to_owned());
         }
-        parts.extend(link.error.iter().map(|error| clip(&clean(error), ERROR)));
+        parts.extend(
+            link.last_error
+                .iter()
+                .map(|error| clip(&clean(error), ERROR)),
+        );
         let state = parts.join(phrases.comma);
         let channel = link.channel.to_string();
         match link.line {
@@ -360,7 +371,6 @@ impl<'a> Writer<'a> {
             ],
             EventKind::Conflict => vec![
                 text(phrases.conflict, &[]),
-                text(phrases.take_over, &[]),
                 command("take-over"),
                 text(phrases.let_go, &[]),
             ],
@@ -370,7 +380,8 @@ impl<'a> Writer<'a> {
 
     fn heading(&self, entry: &Entry<'_>) -> String {
         let (one, _) = self.phrases.kinds[entry.kind.rank()];
-        fill(one, &[&name(entry)])
+        let channel = entry.event.detail.channel.map(|id| id.to_string());
+        fill(one, &[&name(entry), channel.as_deref().unwrap_or("?")])
     }
 
     fn several(&self, kind: EventKind, count: usize) -> String {
@@ -405,7 +416,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// An item's name: the credential's, with the channel of a conflict.
+/// The credential's name; nothing for the daemon.
 fn name(entry: &Entry<'_>) -> String {
     let name = entry.event.credential.as_deref().unwrap_or_default();
     clip(&clean(name), 64)
@@ -429,7 +440,13 @@ fn fill(phrase: &str, values: &[&str]) -> String {
 
 /// One line of visible characters.
 fn clean(text: &str) -> String {
-    let visible = |character: char| if character.is_control() { ' ' } else { character };
+    let visible = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
     let line: String = text.chars().map(visible).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
