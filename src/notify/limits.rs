@@ -4,8 +4,6 @@
 //! counts, also a wrong one, from the moment before it is sent. Windows slide, except the service's
 //! day. Called by `step.rs` alone.
 
-use std::time::Duration;
-
 use chrono::{NaiveDate, NaiveTime, TimeDelta, TimeZone as _};
 use chrono_tz::Tz;
 use ring::digest;
@@ -132,10 +130,9 @@ fn free_at<'a>(
 pub fn content_hash(message: &Message) -> String {
     let text = format!("{}\n{}", message.title, message.body);
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut word = [0; 8];
+    word.copy_from_slice(&digest.as_ref()[..8]);
+    format!("{:016x}", u64::from_be_bytes(word))
 }
 
 /// When the service's next day begins.
@@ -147,7 +144,7 @@ pub fn next_midnight(limits: &Limits, now: Timestamp) -> Timestamp {
         .day
         .from_local_datetime(&midnight)
         .earliest()
-        .map_or(now + Duration::from_secs(86_400), |at| at.to_utc())
+        .map_or(now + TimeDelta::days(1), |at| at.to_utc())
 }
 
 fn day(limits: &Limits, now: Timestamp) -> NaiveDate {
@@ -243,12 +240,12 @@ mod tests {
         assert!(evening >= 20, "{evening}");
         assert_eq!(tally.may_send(&LIMITS, "new day", now), Ok(()));
 
-        let spent = Tally {
+        let full = Tally {
             day: day(&LIMITS, midnight - MINUTE),
             today: 200,
             hour: Vec::new(),
         };
-        let waits = spent.may_send(&LIMITS, "a", midnight - MINUTE);
+        let waits = full.may_send(&LIMITS, "a", midnight - MINUTE);
         assert_eq!(waits, Err(midnight));
     }
 

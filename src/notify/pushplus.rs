@@ -33,7 +33,7 @@ const LIMITS: Limits = Limits {
 const GET_CONTENT: usize = 700;
 
 /// How long a refusal that may concern this one message is left alone.
-const REFUSED: Duration = Duration::from_secs(60 * 60);
+const REFUSED: Duration = Duration::from_hours(1);
 
 /// The most of the service's own words that a reason repeats, in characters.
 const REASON: usize = 200;
@@ -51,7 +51,7 @@ pub struct Settings {
     pub topic: Option<String>,
     /// `wechat` (the service's default), `app`, `extension`, `webhook`, `cp`, `mail`, `sms` and so on.
     pub channel: Option<String>,
-    /// Friends' tokens, or a WeCom user, separated by commas.
+    /// Friends' tokens, or a `WeCom` user, separated by commas.
     pub to: Option<String>,
     /// The code of a channel set up in the web console; `webhook` and `cp` need one.
     pub option: Option<String>,
@@ -374,33 +374,20 @@ mod tests {
 
     #[test]
     fn the_identity_changes_with_each_setting() {
-        let changed = [
-            settings(),
-            Settings {
-                token: "other".into(),
-                ..settings()
-            },
-            Settings {
-                topic: Some("a".into()),
-                ..settings()
-            },
-            Settings {
-                to: Some("a".into()),
-                ..settings()
-            },
-            Settings {
-                get: true,
-                ..settings()
-            },
-            Settings {
-                template: Format::Markdown,
-                ..settings()
-            },
+        let changes: [fn(&mut Settings); 6] = [
+            |_| {},
+            |settings| settings.token = "other".into(),
+            |settings| settings.topic = Some("a".into()),
+            |settings| settings.to = Some("a".into()),
+            |settings| settings.get = true,
+            |settings| settings.template = Format::Markdown,
         ];
-        let identities: std::collections::BTreeSet<_> = changed
-            .into_iter()
-            .map(|settings| PushPlus::new(settings).identity().to_string())
-            .collect();
-        assert_eq!(identities.len(), 6);
+        let identity = |change: fn(&mut Settings)| {
+            let mut settings = settings();
+            change(&mut settings);
+            PushPlus::new(settings).identity().to_string()
+        };
+        let identities: std::collections::BTreeSet<_> = changes.into_iter().map(identity).collect();
+        assert_eq!(identities.len(), changes.len());
     }
 }

@@ -6,17 +6,20 @@
 
 mod chinese;
 mod english;
+mod item;
+mod phrases;
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
 use chrono_tz::Tz;
 
+use self::item::name;
+use self::phrases::{Phrases, clip, fill, text};
 use super::fold::{Digest, Entry};
 use super::markup::{Block, Line};
 use super::{EventKind, Format, Limits, Locale, Message};
 use crate::clock::Timestamp;
-use crate::store::link::{Link, State};
+use crate::store::link::Link;
 
 /// The links of each credential, by its name.
 pub type Links = BTreeMap<String, Vec<Link>>;
@@ -34,77 +37,18 @@ pub struct Style {
     pub limits: Limits,
 }
 
-/// One language. `{}` stands for what is filled in, in this order everywhere.
-struct Phrases {
-    /// Before every title.
-    title: &'static str,
-    /// Between the parts of a title, and between sentences of one line.
-    comma: &'static str,
-    /// Between names.
-    list: &'static str,
-    /// One item of each kind (the credential's name, the channel) and several (how many), worst first.
-    kinds: [(&'static str, &'static str); 8],
-    /// A time as chrono writes it.
-    time: &'static str,
-    at: &'static str,
-    since: &'static str,
-    error: &'static str,
-    lasted: &'static str,
-    token: &'static str,
-    expires: &'static str,
-    next: &'static str,
-    several: &'static str,
-    /// Until when the key in the channels works.
-    still: &'static str,
-    dead: &'static str,
-    unconfirmed: &'static str,
-    resend: &'static str,
-    replace: &'static str,
-    retry: &'static str,
-    conflict: &'static str,
-    let_go: &'static str,
-    channel: &'static str,
-    channel_line: &'static str,
-    current: &'static str,
-    pending: &'static str,
-    foreign: &'static str,
-    gone: &'static str,
-    by_hand: &'static str,
-    by_gateway: &'static str,
-    untold: &'static str,
-    tell: &'static str,
-    more_channels: &'static str,
-    besides: &'static str,
-    more: &'static str,
-    older: &'static str,
-    older_title: &'static str,
-    zone: &'static str,
-    test_title: &'static str,
-    test: &'static str,
-    days: &'static str,
-    hours: &'static str,
-    minutes: &'static str,
-    moment: &'static str,
-}
-
 /// How much of each kind is told: items in full, then names, then a number.
 const ROOM: [(usize, usize); 5] = [(8, 50), (3, 30), (1, 10), (0, 10), (0, 0)];
 
-/// The most channels that one item lists.
-const CHANNELS: usize = 8;
-
-/// The longest error text repeated, in characters.
-const ERROR: usize = 300;
-
 /// The message for a digest, with the links of the credentials in it, within the style's limits.
 #[must_use]
-pub fn message(digest: &Digest<'_>, links: &Links, style: &Style) -> Message {
+pub fn message(digest: &Digest<'_>, feeds: &Links, style: &Style) -> Message {
     let writer = Writer::new(style);
     let mut body = String::new();
     for (full, named) in ROOM {
         body = style
             .format
-            .write(&writer.blocks(digest, links, full, named));
+            .write(&writer.blocks(digest, feeds, full, named));
         if body.chars().count() <= style.limits.content {
             break;
         }
@@ -165,14 +109,14 @@ impl<'a> Writer<'a> {
         format!("{}{}", phrases.title, parts.join(phrases.comma))
     }
 
-    fn blocks(&self, digest: &Digest<'_>, links: &Links, full: usize, named: usize) -> Vec<Block> {
+    fn blocks(&self, digest: &Digest<'_>, feeds: &Links, full: usize, named: usize) -> Vec<Block> {
         let phrases = self.phrases;
         let mut blocks = Vec::new();
         for kind in EventKind::WORST_FIRST {
             let entries = digest.entries.iter().filter(|entry| entry.kind == kind);
             let entries: Vec<_> = entries.collect();
             let (told, rest) = entries.split_at(full.min(entries.len()));
-            blocks.extend(told.iter().map(|entry| self.block(entry, links)));
+            blocks.extend(told.iter().map(|entry| self.block(entry, feeds)));
             if !rest.is_empty() {
                 blocks.push(self.rest(kind, rest, named, told.is_empty()));
             }
@@ -208,11 +152,11 @@ impl<'a> Writer<'a> {
             Some(channel) => format!("{}/{channel}", name(entry)),
             None => name(entry),
         };
-        let names: Vec<_> = rest.iter().take(named).map(label).collect();
-        let unnamed = rest.len() - names.len();
+        let labels: Vec<_> = rest.iter().take(named).map(label).collect();
+        let unnamed = rest.len() - labels.len();
         let mut lines = Vec::new();
-        if !names.is_empty() {
-            let mut line = names.join(phrases.list);
+        if !labels.is_empty() {
+            let mut line = labels.join(phrases.list);
             if unnamed > 0 {
                 line += &fill(phrases.more, &[&unnamed.to_string()]);
             }
@@ -230,231 +174,7 @@ impl<'a> Writer<'a> {
             lines,
         }
     }
-
-    fn block(&self, entry: &Entry<'_>, links: &Links) -> Block {
-        let phrases = self.phrases;
-        let detail = &entry.event.detail;
-        let mut lines = vec![text(phrases.at, &[&self.time(entry.event.at)])];
-        match (entry.kind, entry.since) {
-            (EventKind::Recovered, Some(since)) => {
-                let lasted = self.span(entry.event.at - since);
-                lines.push(text(phrases.lasted, &[&self.time(since), &lasted]));
-            }
-            (_, Some(since)) if since != entry.event.at => {
-                lines.push(text(phrases.since, &[&self.time(since)]));
-            }
-            _ => {}
-        }
-        if let Some(error) = &detail.error {
-            lines.push(text(phrases.error, &[&clip(&clean(error), ERROR)]));
-        }
-        match entry.kind {
-            EventKind::Recovered | EventKind::Refreshed => {
-                lines.extend(self.key(entry));
-                lines.extend(self.channels(entry, links));
-            }
-            EventKind::Starting | EventKind::Stopping => {}
-            _ => {
-                lines.extend(self.outlook(entry));
-                lines.extend(self.remedy(entry.kind, &name(entry)));
-            }
-        }
-        Block {
-            heading: self.heading(entry),
-            lines,
-        }
-    }
-
-    /// The new key of a success.
-    fn key(&self, entry: &Entry<'_>) -> Vec<Line> {
-        let phrases = self.phrases;
-        let detail = &entry.event.detail;
-        let mut lines = Vec::new();
-        if entry.count > 1 {
-            lines.push(text(phrases.several, &[&entry.count.to_string()]));
-        }
-        if let (Some(token), Some(generation)) = (&detail.token, detail.generation) {
-            lines.push(text(phrases.token, &[token, &generation.to_string()]));
-        }
-        if let Some(at) = detail.expires_at {
-            lines.push(text(phrases.expires, &[&self.time(at)]));
-        }
-        if let Some(at) = detail.next_at {
-            lines.push(text(phrases.next, &[&self.time(at)]));
-        }
-        lines
-    }
-
-    fn channels(&self, entry: &Entry<'_>, links: &Links) -> Vec<Line> {
-        let name = entry.event.credential.as_ref();
-        let own = name.and_then(|name| links.get(name)).into_iter().flatten();
-        // The one to look at is the one that is not as it should be.
-        let (well, ill): (Vec<_>, Vec<_>) =
-            own.partition(|link| link.state == State::Current && link.status == 1 && !link.untold);
-        let count = well.len() + ill.len();
-        let mut lines: Vec<_> = ill
-            .iter()
-            .chain(&well)
-            .take(CHANNELS)
-            .map(|link| Line::Text(self.channel(link)))
-            .collect();
-        if let Some(more @ 1..) = count.checked_sub(CHANNELS) {
-            lines.push(text(self.phrases.more_channels, &[&more.to_string()]));
-        }
-        if ill.iter().any(|link| link.untold) {
-            lines.push(text(self.phrases.tell, &[]));
-        }
-        lines
-    }
-
-    fn channel(&self, link: &Link) -> String {
-        let phrases = self.phrases;
-        let state = match link.state {
-            State::Current => phrases.current,
-            State::Pending => phrases.pending,
-            State::Conflict => phrases.foreign,
-            State::Gone => phrases.gone,
-        };
-        let mut parts = vec![state.to_owned()];
-        match link.status {
-            2 => parts.push(phrases.by_hand.to_owned()),
-            3 => parts.push(phrases.by_gateway.to_owned()),
-            _ => {}
-        }
-        if link.untold {
-            parts.push(phrases.untold.to_owned());
-        }
-        parts.extend(
-            link.last_error
-                .iter()
-                .map(|error| clip(&clean(error), ERROR)),
-        );
-        let state = parts.join(phrases.comma);
-        let channel = link.channel.to_string();
-        match link.line {
-            None => fill(phrases.channel, &[&channel, &state]),
-            Some(line) => {
-                let line = (line + 1).to_string();
-                fill(phrases.channel_line, &[&channel, &line, &state])
-            }
-        }
-    }
-
-    /// What is known of the time ahead.
-    fn outlook(&self, entry: &Entry<'_>) -> Vec<Line> {
-        let phrases = self.phrases;
-        let detail = &entry.event.detail;
-        let mut lines = Vec::new();
-        if let Some(at) = detail.expires_at {
-            let phrase = phrases.still;
-            lines.push(text(phrase, &[&self.time(at)]));
-        }
-        let ahead = match entry.kind {
-            EventKind::Failing => phrases.retry,
-            EventKind::Unconfirmed => phrases.resend,
-            _ => return lines,
-        };
-        lines.extend(detail.next_at.map(|at| text(ahead, &[&self.time(at)])));
-        lines
-    }
-
-    /// What a person can do.
-    fn remedy(&self, kind: EventKind, name: &str) -> Vec<Line> {
-        let phrases = self.phrases;
-        let command = |verb| Line::Command(format!("keyfresh credential {verb} {name}"));
-        match kind {
-            EventKind::Dead => vec![text(phrases.dead, &[]), command("replace")],
-            EventKind::Unconfirmed => vec![
-                text(phrases.unconfirmed, &[]),
-                text(phrases.replace, &[]),
-                command("replace"),
-            ],
-            EventKind::Conflict => vec![
-                text(phrases.conflict, &[]),
-                command("take-over"),
-                text(phrases.let_go, &[]),
-            ],
-            _ => Vec::new(),
-        }
-    }
-
-    fn heading(&self, entry: &Entry<'_>) -> String {
-        let (one, _) = self.phrases.kinds[entry.kind.rank()];
-        let channel = entry.event.detail.channel.map(|id| id.to_string());
-        fill(one, &[&name(entry), channel.as_deref().unwrap_or("?")])
-    }
-
-    fn several(&self, kind: EventKind, count: usize) -> String {
-        let (_, several) = self.phrases.kinds[kind.rank()];
-        fill(several, &[&count.to_string()])
-    }
-
-    fn time(&self, at: Timestamp) -> String {
-        let local = at.with_timezone(&self.style.timezone);
-        local.format(self.phrases.time).to_string()
-    }
-
-    /// A span in its two largest units.
-    fn span(&self, span: TimeDelta) -> String {
-        let phrases = self.phrases;
-        let units = [
-            (span.num_days(), phrases.days),
-            (span.num_hours() % 24, phrases.hours),
-            (span.num_minutes() % 60, phrases.minutes),
-        ];
-        let parts: Vec<_> = units
-            .into_iter()
-            .skip_while(|(count, _)| *count <= 0)
-            .take(2)
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, unit)| fill(unit, &[&count.to_string()]))
-            .collect();
-        if parts.is_empty() {
-            return phrases.moment.to_owned();
-        }
-        parts.join(" ")
-    }
 }
 
-/// The credential's name; nothing for the daemon.
-fn name(entry: &Entry<'_>) -> String {
-    let name = entry.event.credential.as_deref().unwrap_or_default();
-    clip(&clean(name), 64)
-}
-
-fn text(phrase: &str, values: &[&str]) -> Line {
-    Line::Text(fill(phrase, values))
-}
-
-/// The phrase with each `{}` replaced by the next value.
-fn fill(phrase: &str, values: &[&str]) -> String {
-    let mut parts = phrase.split("{}");
-    let mut filled = parts.next().unwrap_or_default().to_owned();
-    let values = values.iter().copied().chain(std::iter::repeat(""));
-    for (part, value) in parts.zip(values) {
-        filled += value;
-        filled += part;
-    }
-    filled
-}
-
-/// One line of visible characters.
-fn clean(text: &str) -> String {
-    let visible = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    let line: String = text.chars().map(visible).collect();
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn clip(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-    kept + "…"
-}
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::notify::step::{Backlog, Row};
 use crate::notify::text::Links;
 use crate::notify::{Detail, Event, EventKind};
 
-/// How many events one message can be made of; older ones are counted.
+/// How many events one message can be made of; of the rest, refreshes first, only the number is told.
 const PAGE: i64 = 5000;
 
 /// Appends an event.
@@ -111,14 +111,14 @@ pub fn backlog(db: &Connection, cursor: i64) -> Result<Option<Backlog>, Error> {
         return Ok(None);
     };
     let mut statement = db.prepare_cached(
-        "SELECT id, at, credential, kind, detail FROM event WHERE id > ?1 ORDER BY id DESC LIMIT ?2",
+        "SELECT id, at, credential, kind, detail FROM event WHERE id > ?1
+         ORDER BY kind = 'refreshed', id DESC LIMIT ?2",
     )?;
-    let newest = statement.query_map([cursor, PAGE], event)?;
-    let mut events: Vec<Event> = newest.collect::<Result<_, _>>()?;
-    events.reverse();
-    let first = events.first().map_or(last, |event| event.id);
+    let page = statement.query_map([cursor, PAGE], event)?;
+    let mut events: Vec<Event> = page.collect::<Result<_, _>>()?;
+    events.sort_by_key(|event| event.id);
     Ok(Some(Backlog {
-        earlier: counts(db, cursor, first)?,
+        earlier: beyond(db, cursor, &events)?,
         links: links(db, &events)?,
         events,
         last,
@@ -137,13 +137,19 @@ pub fn prune(db: &Connection, before: Timestamp) -> Result<usize, Error> {
     )?)
 }
 
-/// The events after `cursor` and before `first`, by kind.
-fn counts(db: &Connection, cursor: i64, first: i64) -> Result<Counts, Error> {
-    let mut statement = db.prepare_cached(
-        "SELECT kind, count(*) FROM event WHERE id > ?1 AND id < ?2 GROUP BY kind",
-    )?;
-    let rows = statement.query_map([cursor, first], |row| Ok((kind(row, 0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// The events after `cursor` that are not among `events`, by kind.
+fn beyond(db: &Connection, cursor: i64, events: &[Event]) -> Result<Counts, Error> {
+    let mut statement =
+        db.prepare_cached("SELECT kind, count(*) FROM event WHERE id > ?1 GROUP BY kind")?;
+    let all = statement.query_map([cursor], |row| Ok((kind(row, 0)?, row.get(1)?)))?;
+    let mut counts: Counts = all.collect::<Result<_, _>>()?;
+    for event in events {
+        if let Some(count) = counts.get_mut(&event.kind) {
+            *count -= 1;
+        }
+    }
+    counts.retain(|_, count| *count > 0);
+    Ok(counts)
 }
 
 /// The links of the credentials that `events` say were refreshed.

@@ -1,6 +1,6 @@
 //! Simplified Chinese, for the administrators of the gateways; full-width punctuation.
 
-use super::Phrases;
+use super::phrases::Phrases;
 
 pub(super) const PHRASES: Phrases = Phrases {
     title: "keyfresh：",
@@ -26,6 +26,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     next: "下次刷新：{}",
     several: "期间共刷新 {} 次，以下为最近一次",
     still: "渠道中的现有密钥可用至 {}。",
+    expired: "渠道中的密钥已于 {} 过期。",
     dead: "refresh token 已被拒绝，keyfresh 不再尝试。请重新登录取得新的 refresh token，然后在服务器上运行：",
     unconfirmed: "请求已发出，但没有收到完整的应答，无法确定 refresh token 是否已被使用。",
     resend: "keyfresh 将在 {} 再试，在此之前不会重发，以免触发重放检测。",
