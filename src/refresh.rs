@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::{Clock, SLICE, Timestamp};
 use crate::credential::{Credential, CredentialId, Phase, Terms};
-use crate::exchange::{Endpoint, Keep, Sent, replay};
+use crate::exchange::{Door, Keep, Sent, replay};
 use crate::link::{Links, Obstacle};
 use crate::provider::{self, Outcome, Verdict};
 use crate::secret::ExposeSecret as _;
@@ -86,7 +86,7 @@ pub struct Refresher {
     /// The right to refresh with it.
     pub owner: Arc<Owner>,
     /// The door to token endpoints.
-    pub endpoint: Endpoint,
+    pub door: Door,
     /// The links, asked before each claim.
     pub links: Arc<Links>,
     /// The one clock.
@@ -273,7 +273,7 @@ impl Refresher {
         let sent = if claim.is_stale() {
             Sent::Never("the machine was suspended before the token was sent".to_owned())
         } else {
-            self.endpoint
+            self.door
                 .send(
                     request,
                     client.proxy.as_ref(),

@@ -22,7 +22,8 @@ pub const SPREAD: Duration = Duration::from_mins(1);
 /// A refresh ahead of expiry happens up to this part of its lead earlier.
 pub const LEAD_SPREAD: u32 = 10;
 
-/// When a credential is due that succeeded at `success` with an access token obtained at `obtained_at`.
+/// When a credential is due again whose last success, at `success`, brought an access token that lives
+/// for `lifetime`.
 ///
 /// The earlier of the next cron occurrence after `success`, moved up to [`SPREAD`] later, and the
 /// token's expiry less its lead, moved up to a [`LEAD_SPREAD`]th of the lead earlier. The lead is
@@ -32,14 +33,13 @@ pub const LEAD_SPREAD: u32 = 10;
 pub fn due_at(
     plan: &Plan,
     success: Timestamp,
-    obtained_at: Timestamp,
     lifetime: Duration,
     refresh_before: Duration,
     jitter: impl Fn(Duration) -> Duration,
 ) -> Timestamp {
     let lead = refresh_before.min(lifetime / 3);
     let before_expiry = later(
-        obtained_at,
+        success,
         lifetime.saturating_sub(lead + jitter(lead / LEAD_SPREAD)),
     );
     match plan.next_after(success) {
@@ -70,7 +70,6 @@ mod tests {
         let success = at("2026-11-23T05:00:30Z");
         let due = due_at(
             &plan,
-            success,
             success,
             Duration::from_secs(3600 * lifetime_hours),
             Duration::from_secs(3600 * before_hours),

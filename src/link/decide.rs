@@ -160,6 +160,9 @@ fn current(
     now: Timestamp,
 ) -> Step {
     settle_state(link, learns);
+    if !link.untold {
+        link.last_error = None;
+    }
     let usable = credential.expires_at.is_some_and(|expiry| now < expiry);
     if !usable || !wants_enabling(facts) {
         return Step::Rest;

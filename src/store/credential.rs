@@ -239,7 +239,11 @@ pub fn by_name(db: &Connection, name: &str) -> Result<Credential, Error> {
         .ok_or_else(|| Error::Unknown(name.to_owned()))
 }
 
-fn by_id(db: &Connection, id: CredentialId) -> Result<Credential, Error> {
+/// The credential of row `id`.
+///
+/// # Errors
+/// When there is none.
+pub fn by_id(db: &Connection, id: CredentialId) -> Result<Credential, Error> {
     Ok(db
         .prepare_cached("SELECT * FROM credential WHERE id = ?1")?
         .query_row([id.0], credential)?)
