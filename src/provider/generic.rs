@@ -26,19 +26,21 @@ pub(super) const PRESET: Preset = Preset {
 #[cfg(test)]
 mod tests {
     use super::super::tests::written;
-    use super::*;
-    use crate::provider::Overrides;
+    use super::PRESET;
+    use crate::provider::{Overrides, preset};
 
     #[test]
     fn golden() {
-        static ROW: Preset = PRESET;
         let overrides = Overrides {
             token_url: Some("https://id.example/token".into()),
             client_id: Some("me".into()),
             ..Overrides::default()
         };
         assert_eq!(
-            written(&ROW.client(overrides).unwrap(), "the-seed"),
+            written(
+                &preset(PRESET.name).unwrap().client(overrides).unwrap(),
+                "the-seed"
+            ),
             "POST https://id.example/token\n\
              accept: application/json\n\
              content-type: application/x-www-form-urlencoded\n\n\

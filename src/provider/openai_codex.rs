@@ -32,13 +32,15 @@ pub(super) const PRESET: Preset = Preset {
 #[cfg(test)]
 mod tests {
     use super::super::tests::written;
-    use super::*;
-    use crate::provider::Overrides;
+    use super::PRESET;
+    use crate::provider::{Overrides, preset};
 
     #[test]
     fn golden() {
-        static ROW: Preset = PRESET;
-        let client = ROW.client(Overrides::default()).unwrap();
+        let client = preset(PRESET.name)
+            .unwrap()
+            .client(Overrides::default())
+            .unwrap();
         assert_eq!(
             written(&client, "the-seed"),
             "POST https://auth.openai.com/oauth/token\n\

@@ -5,7 +5,7 @@ use keyfresh::exchange::Sent;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::peer::{Certificate, Peer};
-use crate::{BODY, IMPATIENCE, OK, PATIENCE, exchange, written};
+use crate::{BODY, IMPATIENCE, OK, PATIENCE, PATIENCE_LOST, exchange, written};
 
 #[expect(
     clippy::disallowed_methods,
@@ -115,7 +115,7 @@ async fn a_proxy_that_does_not_connect_proves_never_sent() {
 
 #[tokio::test]
 async fn after_the_send_nothing_proves_never_sent() {
-    let cut = Peer::start(|mut line| async move { line.request().await }).await;
+    let cut = Peer::start(|mut line| async move { drop(line.request().await) }).await;
     let (sent, _) = exchange(&cut.url("http"), None, PATIENCE).await;
     assert!(matches!(sent, Sent::Silence(_)), "{sent:?}");
     assert!(!reqwest_fails(&cut.url("http"), None).await.is_connect());
@@ -140,6 +140,6 @@ async fn after_the_send_nothing_proves_never_sent() {
         line.linger().await;
     })
     .await;
-    let (sent, _) = exchange(&held.url("http"), None, IMPATIENCE).await;
+    let (sent, _) = exchange(&held.url("http"), None, PATIENCE_LOST).await;
     assert!(matches!(sent, Sent::Silence(_)), "{sent:?}");
 }

@@ -144,16 +144,17 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Reads one whole request.
-    pub(crate) async fn request(&mut self) {
+    /// Reads one whole request; empty if the other side left before its end.
+    pub(crate) async fn request(&mut self) -> String {
         let mut bytes = Vec::new();
         while !whole(&bytes) {
             if self.stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-                return;
+                return String::new();
             }
         }
         let text = String::from_utf8(bytes).unwrap();
-        self.seen.lock().unwrap().requests.push(text);
+        self.seen.lock().unwrap().requests.push(text.clone());
+        text
     }
 
     /// Reads what comes first.
@@ -163,7 +164,7 @@ impl Line {
         bytes
     }
 
-    /// Writes `text`, and closes TLS properly when nothing follows.
+    /// Writes `text`; TLS is not closed properly when nothing follows.
     pub(crate) async fn say(&mut self, text: &str) {
         // The other side may have left already; what it heard is what the test looks at.
         if self.stream.write_all(text.as_bytes()).await.is_ok() {
