@@ -28,7 +28,7 @@ const WORDS: [&[&str]; 5] = [
 ];
 
 /// A cron pattern in a time zone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     cron: Cron,
     zone: Tz,

@@ -35,8 +35,12 @@ impl std::fmt::Debug for Ticker {
 /// # Errors
 /// The scheduler refused the job.
 pub async fn ticker(wake: Arc<Notify>) -> Result<Ticker, Error> {
+    knocking(TICK, wake).await
+}
+
+async fn knocking(pattern: &str, wake: Arc<Notify>) -> Result<Ticker, Error> {
     let scheduler = JobScheduler::new().await?;
-    let knock = Job::new_async(TICK, move |_, _| {
+    let knock = Job::new_async(pattern, move |_, _| {
         let wake = Arc::clone(&wake);
         Box::pin(async move { wake.notify_one() })
     })?;
@@ -60,10 +64,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_ticker_knocks_and_stops() {
+    async fn the_ticker_knocks_again_and_again_until_it_stops() {
         let wake = Arc::new(Notify::new());
-        let ticker = ticker(Arc::clone(&wake)).await.unwrap();
+        let ticker = knocking("* * * * * *", Arc::clone(&wake)).await.unwrap();
         wake.notified().await;
+        wake.notified().await;
+        ticker.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_schedule_is_one_the_scheduler_takes() {
+        let ticker = ticker(Arc::new(Notify::new())).await.unwrap();
         ticker.stop().await.unwrap();
     }
 }
