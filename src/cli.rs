@@ -13,11 +13,12 @@ mod status;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Environment, Problems};
-use crate::{daemon, store, telemetry};
+use crate::config::{self, Config, Environment, Problems};
+use crate::notify::Outcome;
+use crate::{daemon, store};
 
 /// Keeps the OAuth keys of an LLM gateway (One-API, New API, One-Hub) fresh.
 #[derive(Parser)]
@@ -143,8 +144,7 @@ fn run(arguments: Arguments) -> Result<bool> {
             }
         }
         Command::Notify(NotifyCommand::Test { names }) => {
-            let config = config::load(&environment)?;
-            runtime()?.block_on(daemon::test_notifiers(&config, &names))
+            test_notifiers(&config::load(&environment)?, &names)
         }
     }
 }
@@ -178,4 +178,20 @@ fn is_configuration(error: &anyhow::Error) -> bool {
                 Exists(_) | Foreign(_) | Missing(_) | Newer(_) | Owner { .. } | Readable { .. } | WrongKey
             )
         )
+}
+
+fn test_notifiers(config: &Config, names: &[String]) -> Result<bool> {
+    let outcomes = runtime()?.block_on(daemon::test_notifiers(config, names))?;
+    if outcomes.is_empty() {
+        bail!("no notifier is configured: add [notify.wechat]");
+    }
+    for (name, outcome) in &outcomes {
+        match outcome {
+            Outcome::Sent => println!("{name}: the service accepted the test message"),
+            Outcome::Idle => println!("{name}: nothing was sent"),
+            Outcome::Waiting { until, reason } => println!("{name}: not before {until}: {reason}"),
+            Outcome::Stopped { reason } => println!("{name}: stopped: {reason}"),
+        }
+    }
+    Ok(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Sent))
 }

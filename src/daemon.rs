@@ -11,16 +11,16 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Config, CredentialSettings};
+use crate::config::{Config, CredentialSettings, NotifierSettings};
 use crate::credential::Terms;
 use crate::exchange::Door;
 use crate::http::Http;
 use crate::link::Links;
-use crate::notify::Courier;
+use crate::notify::{Courier, Outcome, Subscriber};
 use crate::refresh::{Flight, Pick, Refresher, Settings, Wakers};
 use crate::store::adopt::Wanted;
 use crate::store::{self, Store};
@@ -173,4 +173,59 @@ fn job(config: &Config) -> Settings {
         config.schedule.concurrency,
         config.schedule.per_endpoint,
     )
+}
+
+/// The notifiers of `config`, each with its row, so that nothing from now on is missed.
+async fn couriers(
+    config: &Config,
+    store: &Store,
+    http: &Http,
+    clock: &Clock,
+) -> Result<Vec<Arc<Courier>>, store::Error> {
+    let names: Vec<String> = config
+        .notifiers
+        .iter()
+        .map(|notifier| notifier.name.clone())
+        .collect();
+    store
+        .write(move |db| store::notice::enrol(db, &names))
+        .await?;
+    let courier = |settings: &NotifierSettings| {
+        let subscriber = Subscriber {
+            name: settings.name.clone(),
+            notifier: settings.notifier(),
+            events: settings.events.clone(),
+            locale: config.locale,
+            timezone: config.schedule.timezone,
+        };
+        Arc::new(Courier::new(
+            subscriber,
+            store.clone(),
+            http.clone(),
+            clock.clone(),
+        ))
+    };
+    Ok(config.notifiers.iter().map(courier).collect())
+}
+
+/// Sends a test message through the notifiers called `names`, or all.
+///
+/// # Errors
+/// When the state cannot be opened or a name is unknown.
+pub async fn test_notifiers(config: &Config, names: &[String]) -> Result<Vec<(String, Outcome)>> {
+    let store = Store::open(&config.state_dir)?;
+    let couriers = couriers(config, &store, &Http::new()?, &Clock::system()).await?;
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| couriers.iter().all(|courier| courier.name() != *name))
+    {
+        bail!("no notifier is called {unknown}: see [notify.…] in the configuration");
+    }
+    let mut outcomes = Vec::new();
+    for courier in couriers {
+        if names.is_empty() || names.iter().any(|name| name == courier.name()) {
+            outcomes.push((courier.name().to_owned(), courier.test().await?));
+        }
+    }
+    Ok(outcomes)
 }

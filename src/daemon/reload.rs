@@ -33,7 +33,7 @@ impl Reloader {
             couriers: JoinSet::new(),
             stop: watch::Sender::new(false),
         };
-        this.start(parts.couriers.clone());
+        this.start(parts.couriers.clone(), parts);
         this
     }
 
@@ -67,7 +67,7 @@ impl Reloader {
         self.telemetry.set_level(config.log.level)?;
         parts.settings.send_replace(Arc::new(job(config)));
         self.halt().await;
-        self.start(fresh);
+        self.start(fresh, parts);
         parts.wakers.wake_all();
         Ok(())
     }
@@ -93,10 +93,11 @@ impl Reloader {
         }
     }
 
-    fn start(&mut self, couriers: Vec<Arc<Courier>>) {
+    fn start(&mut self, couriers: Vec<Arc<Courier>>, parts: &Parts) {
         self.stop = watch::Sender::new(false);
         for courier in couriers {
-            self.couriers.spawn(courier.run(self.stop.subscribe()));
+            let news = parts.wakers.notices.subscribe();
+            self.couriers.spawn(courier.run(news, self.stop.subscribe()));
         }
     }
 

@@ -1,0 +1,209 @@
+//! After the POST: the answer made durable, judged and settled; also the one that an earlier process
+//! left in its slot.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::flight::lock;
+use super::{AGAIN, Refresher};
+use crate::clock::Timestamp;
+use crate::credential::{Credential, Phase, Terms};
+use crate::exchange::{Sent, replay};
+use crate::provider::{self, Outcome, Verdict};
+use crate::secret::ExposeSecret as _;
+use crate::store::claim::Tokens;
+use crate::store::{self, Slot, Store};
+use crate::telemetry::chain;
+
+impl Refresher {
+    /// Makes the answer durable before anything else happens with it: in its slot, or, while that
+    /// cannot be written, in a file beside it; until then nobody claims.
+    pub(super) async fn secure(&self, mut slot: Slot) -> Slot {
+        let places: Vec<PathBuf> = [Some(self.store.dir().to_owned()), self.runtime_dir.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut complained = false;
+        loop {
+            let places = places.clone();
+            let attempt = tokio::task::spawn_blocking(move || {
+                let kept = slot.sync().or_else(|error| {
+                    let elsewhere = places.iter().any(|dir| slot.keep_elsewhere(dir).is_ok());
+                    if elsewhere { Ok(()) } else { Err(error) }
+                });
+                (slot, kept)
+            });
+            let kept = match attempt.await {
+                Ok((back, kept)) => {
+                    slot = back;
+                    kept
+                }
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            };
+            let Err(error) = kept else { return slot };
+            self.store.distrust();
+            if !complained {
+                error!(
+                    error = chain(&error),
+                    "an answer cannot be stored: it is held in memory until the disk takes it"
+                );
+                complained = true;
+            }
+            self.clock.pause(AGAIN).await;
+        }
+    }
+
+    /// Settles an exchange, trying again for as long as this process lives: the slot has the answer.
+    pub(super) async fn conclude(&self, claimed: Credential, outcome: Outcome, terms: Arc<Terms>) {
+        let outcome = Arc::new(outcome);
+        let mut complained = false;
+        loop {
+            let now = self.clock.now();
+            match self.settle(&claimed, &outcome, &terms, now).await {
+                Ok(row) => {
+                    log(&row, &outcome, &self.store);
+                    break;
+                }
+                // The commit that seemed to fail had happened.
+                Err(store::Error::Changed(_)) => break,
+                Err(error) if !complained => {
+                    complained = true;
+                    error!(
+                        credential.name = claimed.name,
+                        error = chain(&error),
+                        "an answer in its slot cannot be settled yet"
+                    );
+                }
+                Err(_) if self.flight.is_closed() => break,
+                Err(_) => {}
+            }
+            self.clock.pause(AGAIN).await;
+        }
+        self.wakers.wake_all();
+    }
+
+    async fn settle(
+        &self,
+        claimed: &Credential,
+        outcome: &Arc<Outcome>,
+        terms: &Arc<Terms>,
+        now: Timestamp,
+    ) -> Result<Credential, store::Error> {
+        let tokens = Tokens {
+            access: match &outcome.verdict {
+                Verdict::Granted { access_token, .. } => Some(access_token.clone()),
+                _ => None,
+            },
+            refresh: outcome.refresh_token.clone(),
+        };
+        let (outcome, terms) = (Arc::clone(outcome), Arc::clone(terms));
+        let rule = move |row: &mut Credential| {
+            row.settle(
+                &outcome.verdict,
+                outcome.refresh_token.is_some(),
+                &terms,
+                now,
+            )
+        };
+        self.store.settle(claimed.clone(), tokens, rule, now).await
+    }
+
+    /// Settles the claims that an earlier process left, by what their slots hold.
+    pub(super) async fn recover(&self) -> Result<(), store::Error> {
+        let settings = self.settings.borrow().clone();
+        for interrupted in self.store.interrupted(&self.owner).await? {
+            let claimed = interrupted.credential;
+            // Without terms it waits, parked, for its return to the configuration.
+            let Some(terms) = settings.terms.get(&claimed.name) else {
+                continue;
+            };
+            if !self.flight.board(claimed.id) {
+                continue;
+            }
+            let mut terms = Terms::clone(terms);
+            if let Some(asked) = provider::preset(&interrupted.preset) {
+                terms.client.rejections = asked.rejections;
+            }
+            let sent = match self.kept(&interrupted.slot) {
+                Ok(Some(received)) => replay(&received).await,
+                Ok(None) => Sent::Silence("interrupted before an answer was stored".to_owned()),
+                Err(error) => {
+                    error!(
+                        credential.name = claimed.name,
+                        error = chain(&error),
+                        "a slot cannot be read: its credential waits"
+                    );
+                    continue;
+                }
+            };
+            let id = claimed.id;
+            let outcome = judge(&sent, &terms.client, self.clock.now());
+            self.conclude(claimed, outcome, Arc::new(terms)).await;
+            self.forget(&interrupted.slot);
+            lock(&self.flight.aboard).remove(&id);
+        }
+        Ok(())
+    }
+
+    fn kept(&self, slot: &Slot) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, std::io::Error> {
+        let elsewhere = [Some(self.store.dir()), self.runtime_dir.as_deref()];
+        for dir in elsewhere.into_iter().flatten() {
+            if let Some(received) = slot.read_elsewhere(dir)? {
+                return Ok(Some(received));
+            }
+        }
+        slot.read()
+    }
+
+    pub(super) fn forget(&self, slot: &Slot) {
+        let elsewhere = [Some(self.store.dir()), self.runtime_dir.as_deref()];
+        for dir in elsewhere.into_iter().flatten() {
+            if let Err(error) = slot.forget_elsewhere(dir) {
+                warn!(
+                    error = chain(&error),
+                    "a settled answer's spare copy could not be removed"
+                );
+            }
+        }
+    }
+}
+
+pub(super) fn judge(sent: &Sent, client: &provider::Client, now: Timestamp) -> Outcome {
+    match sent {
+        Sent::Never(reason) => provider::never_sent(reason),
+        Sent::Silence(reason) => provider::silence(reason),
+        Sent::Answered(answer) => client.outcome(answer, now),
+    }
+}
+
+/// One line for each exchange that was settled.
+fn log(row: &Credential, outcome: &Outcome, store: &Store) {
+    let name = row.name.as_str();
+    let reason = row.last_error.as_deref().unwrap_or_default();
+    match (&outcome.verdict, row.phase) {
+        (Verdict::Granted { access_token, .. }, _) => info!(
+            credential.name = name,
+            generation = row.generation,
+            token.fingerprint = %store.key().fingerprint(access_token.expose_secret()),
+            expires_at = row.expires_at.map(|moment| moment.to_rfc3339()),
+            due_at = row.due_at.to_rfc3339(),
+            "refreshed"
+        ),
+        (_, Phase::Dead) => error!(credential.name = name, reason, "the refresh token is dead"),
+        (_, Phase::Unconfirmed { resend_at }) => warn!(
+            credential.name = name,
+            reason,
+            resend_at = resend_at.to_rfc3339(),
+            "whether the refresh token was spent is not known"
+        ),
+        _ => warn!(
+            credential.name = name,
+            reason,
+            due_at = row.due_at.to_rfc3339(),
+            failures = row.failures,
+            "the exchange failed and will be tried again"
+        ),
+    }
+}
