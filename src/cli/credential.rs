@@ -36,9 +36,9 @@ pub(super) fn refresh(config: &Config, name: &str) -> Result<bool> {
     match (row.phase, row.not_before) {
         _ if row.parked => bail!("{name} is parked: it is not in the configuration"),
         (Phase::Exchanging { .. }, _) => bail!("{name} is being exchanged right now"),
-        (Phase::Dead, _) => bail!(
-            "{name} is dead: log in again and run `keyfresh credential replace {name}`"
-        ),
+        (Phase::Dead, _) => {
+            bail!("{name} is dead: log in again and run `keyfresh credential replace {name}`")
+        }
         (Phase::Unconfirmed { resend_at }, _) => bail!(
             "whether {name}'s refresh token was spent is not known: it is sent again at {resend_at}, or log in again and run `keyfresh credential replace {name}`"
         ),
@@ -60,7 +60,9 @@ pub(super) fn replace(config: &Config, name: &str) -> Result<bool> {
         Ok(phase)
     }))?;
     if let Phase::Exchanging { .. } = phase {
-        println!("{name} is being exchanged right now: the new login is installed when that has settled");
+        println!(
+            "{name} is being exchanged right now: the new login is installed when that has settled"
+        );
     } else {
         println!("{name} has a new refresh token; {}", who_acts(config)?);
     }

@@ -86,7 +86,11 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<bool> {
         clock.pause(POLL).await;
         for row in Rows::read(&store).await?.credentials {
             let settled = !matches!(row.phase, Phase::Exchanging { .. });
-            if settled && waiting.get(&row.id).is_some_and(|attempt| row.attempt > *attempt) {
+            if settled
+                && waiting
+                    .get(&row.id)
+                    .is_some_and(|attempt| row.attempt > *attempt)
+            {
                 waiting.remove(&row.id);
             }
         }
@@ -110,9 +114,15 @@ fn generations(rows: &Rows) -> HashMap<CredentialId, u64> {
 
 /// One line for each picked credential.
 async fn report(store: &Store, pick: &Pick, before: &HashMap<CredentialId, u64>) -> Result<bool> {
-    let rows = Rows::read(store).await.context("the pass is done, its outcome cannot be read")?;
+    let rows = Rows::read(store)
+        .await
+        .context("the pass is done, its outcome cannot be read")?;
     let mut well = true;
-    for row in rows.credentials.iter().filter(|row| !row.parked && picked(pick, row)) {
+    for row in rows
+        .credentials
+        .iter()
+        .filter(|row| !row.parked && picked(pick, row))
+    {
         well &= row.last_error.is_none() && !rows.needs_a_person(row);
         let news = match (&row.last_error, before.get(&row.id)) {
             (Some(error), _) => error.clone(),

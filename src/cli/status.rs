@@ -1,10 +1,9 @@
 //! `keyfresh status`: every credential, for people or as JSON.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use serde::Serialize;
 
+use super::TELL;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::credential::{Credential, Phase};
@@ -96,7 +95,11 @@ pub(super) fn run(config: &Config, name: Option<&str>, json: bool) -> Result<boo
     let holder = Lock::holder(&config.state_dir)?;
     if json {
         let report = Report {
-            credentials: rows.credentials.iter().map(|row| report(&rows, row)).collect(),
+            credentials: rows
+                .credentials
+                .iter()
+                .map(|row| report(&rows, row))
+                .collect(),
             daemon: DaemonReport {
                 running: holder.is_some(),
                 pid: holder.map(|holder| holder.pid),
@@ -168,11 +171,18 @@ fn print(config: &Config, rows: &Rows, now: Timestamp) {
     }
     for row in &rows.credentials {
         println!("{}: {}", row.name, phase(row));
-        println!("  generation    {}, obtained {}", row.generation, time(row.obtained_at));
+        println!(
+            "  generation    {}, obtained {}",
+            row.generation,
+            time(row.obtained_at)
+        );
         println!("  expires       {}", time(row.expires_at));
         println!("  next refresh  {}", time(row.ready_at(now)));
         for link in rows.links_of(row) {
-            let line = link.line.map(|line| format!(" line {line}")).unwrap_or_default();
+            let line = link
+                .line
+                .map(|line| format!(" line {line}"))
+                .unwrap_or_default();
             let status = match link.status {
                 0 => "not read yet",
                 1 => "enabled",
@@ -180,7 +190,11 @@ fn print(config: &Config, rows: &Rows, now: Timestamp) {
                 3 => "disabled by the gateway",
                 _ => "of an unknown status",
             };
-            println!("  channel {}{line}     {}, {status}", link.channel, link.state.name());
+            println!(
+                "  channel {}{line}     {}, {status}",
+                link.channel,
+                link.state.name()
+            );
             if let Some(error) = &link.last_error {
                 println!("                {error}");
             }

@@ -41,7 +41,9 @@ impl Reloader {
     pub(super) async fn reload(&mut self, environment: &Environment, parts: &Parts) {
         match config::load(environment) {
             Err(problems) => {
-                error!("the configuration was not reloaded, the old one stays in force: {problems}");
+                error!(
+                    "the configuration was not reloaded, the old one stays in force: {problems}"
+                );
             }
             Ok(config) => {
                 let restart = self.config.needs_restart(&config);
@@ -97,7 +99,8 @@ impl Reloader {
         self.stop = watch::Sender::new(false);
         for courier in couriers {
             let news = parts.wakers.notices.subscribe();
-            self.couriers.spawn(courier.run(news, self.stop.subscribe()));
+            self.couriers
+                .spawn(courier.run(news, self.stop.subscribe()));
         }
     }
 

@@ -1,6 +1,5 @@
 //! `keyfresh serve`: the loops, the listener, systemd and the signals, until one of them says stop.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use crate::api::{self, Readiness};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment};
 use crate::notify::EventKind;
-use crate::store::Store;
-use crate::telemetry::{self, Telemetry, chain};
 use crate::refresh::Wakers;
 use crate::schedule;
+use crate::store::Store;
+use crate::telemetry::{self, Telemetry, chain};
 
 /// How often another process's change of the state is looked for.
 const POLL: Duration = Duration::from_secs(1);
@@ -72,7 +71,7 @@ async fn run(
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("refreshing")]);
     info!("ready");
 
-    let mut watchdog = Watchdog::new();
+    let watchdog = Watchdog::new();
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -133,11 +132,9 @@ fn readiness(parts: &Parts) -> api::Probe {
     })
 }
 
-fn until(mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        // A sender that is gone means the same.
-        let _stopped = stop.wait_for(|stop| *stop).await;
-    }
+async fn until(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
 /// systemd's watchdog, fed only while our own state answers.
