@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// The SQLite fixtures, one for each gateway and generation.
-pub const FIXTURES: [&str; 5] = [
+pub(crate) const FIXTURES: [&str; 5] = [
     "one-api.db",
     "one-hub.db",
     "new-api-v0.9.5.db",
@@ -18,10 +18,10 @@ pub const FIXTURES: [&str; 5] = [
 
 /// Every cell (`table[rowid].column`) with its type and value, every schema text, and the settings
 /// that live in the file.
-pub type Dump = BTreeMap<String, String>;
+pub(crate) type Dump = BTreeMap<String, String>;
 
 /// A copy of a fixture in a folder of its own.
-pub fn copy(fixture: &str) -> (TempDir, PathBuf) {
+pub(crate) fn copy(fixture: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(fixture);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -30,7 +30,7 @@ pub fn copy(fixture: &str) -> (TempDir, PathBuf) {
 }
 
 /// The whole content of the file at `path`; fails if its integrity check does.
-pub fn dump(path: &Path) -> Dump {
+pub(crate) fn dump(path: &Path) -> Dump {
     let connection = Connection::open(path).unwrap();
     let mut dump = Dump::new();
     for pragma in ["journal_mode", "user_version", "integrity_check"] {
@@ -81,7 +81,7 @@ fn dump_table(connection: &Connection, table: &str, dump: &mut Dump) {
 }
 
 /// Each cell that differs, one line each: `name: before → after`.
-pub fn difference(before: &Dump, after: &Dump) -> String {
+pub(crate) fn difference(before: &Dump, after: &Dump) -> String {
     let shown = |dump: &Dump, name: &str| dump.get(name).map_or("absent", |cell| cell).to_owned();
     let names = before
         .keys()
