@@ -1,6 +1,7 @@
 //! Databases filled by real gateways: fresh copies of the fixtures, and a comparison cell by cell.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,6 @@ fn dump_table(connection: &Connection, table: &str, dump: &mut Dump) {
         .prepare(&format!("SELECT * FROM \"{table}\""))
         .unwrap()
         .column_names()
-        .into_iter()
         .map(str::to_owned)
         .collect();
     let cells: Vec<String> = columns
@@ -86,8 +86,10 @@ pub(crate) fn difference(before: &Dump, after: &Dump) -> String {
     let names = before
         .keys()
         .chain(after.keys().filter(|name| !before.contains_key(*name)));
-    names
-        .filter(|name| before.get(*name) != after.get(*name))
-        .map(|name| format!("{name}: {} → {}\n", shown(before, name), shown(after, name)))
-        .collect()
+    let mut lines = String::new();
+    for name in names.filter(|name| before.get(*name) != after.get(*name)) {
+        let (before, after) = (shown(before, name), shown(after, name));
+        writeln!(lines, "{name}: {before} → {after}").unwrap();
+    }
+    lines
 }

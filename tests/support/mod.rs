@@ -2,3 +2,4 @@
 #![allow(dead_code, reason = "each test program uses only some of it")]
 
 pub(crate) mod database;
+pub(crate) mod gateway;
