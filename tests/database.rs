@@ -165,37 +165,42 @@ async fn the_file_at_the_path_counts_not_the_one_that_was_open() {
     gateway.channels(&[1]).await.unwrap();
 }
 
+const AWAY: &str = "ALTER TABLE channels RENAME COLUMN channel_info TO moved";
+const BACK: &str = "ALTER TABLE channels RENAME COLUMN moved TO channel_info";
+
 #[tokio::test]
-async fn a_gateway_that_starts_may_rebuild_its_tables() {
-    let mut world = World::hasty("new-api-2026-08.db");
+async fn tables_that_are_rebuilt_alike_are_recognised_again() {
+    let world = World::new("new-api-2026-08.db");
     let gateway = world.open().await;
     let write = renewal(&gateway, 1, None, "fresh").await;
     world.sql("ALTER TABLE channels ADD COLUMN later text; ALTER TABLE abilities RENAME TO old; CREATE TABLE abilities AS SELECT * FROM old; DROP TABLE old");
     assert_eq!(gateway.write(write).await.unwrap(), Written::Done);
 
-    world.sql("ALTER TABLE channels RENAME COLUMN channel_info TO moved");
-    let write = |gateway: Gateway| async move {
-        let error = gateway.channels(&[1]).await.unwrap_err();
-        assert!(gateway.probe().await.is_err());
-        error
-    };
-    insta::assert_snapshot!(told(&write(gateway).await, &world));
-
-    world.sql("ALTER TABLE channels RENAME COLUMN moved TO channel_info");
-    world.busy_timeout = Duration::from_mins(1);
-    let gateway = world.open().await;
-    let other = world.other();
-    other
-        .execute_batch("ALTER TABLE channels RENAME COLUMN channel_info TO moved")
-        .unwrap();
-    let again = async {
+    let rebuilding = world.other();
+    rebuilding.busy_timeout(world.busy_timeout).unwrap();
+    rebuilding.execute_batch(AWAY).unwrap();
+    let rebuilt = async {
         tokio::task::yield_now().await;
-        other
-            .execute_batch("ALTER TABLE channels RENAME COLUMN moved TO channel_info")
-            .unwrap();
+        rebuilding.execute_batch(BACK).unwrap();
     };
-    let (read, ()) = tokio::join!(gateway.channels(&[1]), again);
+    let (read, ()) = tokio::join!(gateway.channels(&[1]), rebuilt);
     assert_eq!(read.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn tables_that_stay_strange_are_refused_and_left_alone() {
+    let world = World::hasty("new-api-2026-08.db");
+    let gateway = world.open().await;
+    let write = renewal(&gateway, 1, None, "fresh").await;
+    world.sql(AWAY);
+    let error = gateway.write(write).await.unwrap_err();
+    assert!(gateway.probe().await.is_err());
+    world.sql(BACK);
+    assert_eq!(
+        dump(&world.path)["channels[1].key"],
+        world.before["channels[1].key"]
+    );
+    insta::assert_snapshot!(told(&error, &world));
 }
 
 #[tokio::test]
@@ -209,6 +214,8 @@ async fn a_hot_journal_is_rolled_back_first() {
     fs::copy(&victim.path, &world.path).unwrap();
     fs::copy(journal(&victim.path), journal(&world.path)).unwrap();
 
+    let torn = fs::read(&world.path).unwrap();
+    assert!(torn.windows(4).any(|bytes| bytes == b"torn"));
     let gateway = world.open().await;
     let write = renewal(&gateway, 1, None, "fresh").await;
     assert_eq!(gateway.write(write).await.unwrap(), Written::Done);
@@ -339,6 +346,14 @@ fn child_writes_until_it_is_told_to_stop() {
     while !stop.is_finished() {
         connection
             .execute("INSERT INTO logs (content) VALUES (?)", [wrote])
+            .unwrap();
+        // Like a gateway, it reads between its writes.
+        connection
+            .query_row(
+                "SELECT count(*) FROM channels, abilities, tokens",
+                [],
+                |_| Ok(()),
+            )
             .unwrap();
         if wrote == 0 {
             println!("writing");
