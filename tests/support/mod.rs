@@ -1,4 +1,5 @@
 //! Parts that several test programs share.
 #![allow(dead_code, reason = "each test program uses only some of it")]
 
-pub mod database;
+pub(crate) mod database;
+pub(crate) mod gateway;
