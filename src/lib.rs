@@ -19,4 +19,5 @@ pub mod schedule;
 pub mod secret;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;
