@@ -1,1 +1,523 @@
-//! To be written.
+//! The rules: the life of one credential as a pure state machine.
+//!
+//! ```text
+//! Resting{due_at} ──claim──▶ Exchanging{slot} ── Granted     → Resting, generation + 1
+//! Unconfirmed{resend_at} ──claim──▶ the same   ── Retry       → Resting{due_at}
+//!                                              ── Unconfirmed → Unconfirmed{resend_at}
+//!                                              ── Rejected    → Dead
+//! ```
+//!
+//! Time is an argument, secrets stay outside: `store/credential.rs` keeps the row and the tokens,
+//! `refresh.rs` acts. What happened is returned as events, never logged here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{TimeDelta, TimeZone as _, Utc};
+
+use crate::clock::{Timestamp, jitter};
+use crate::notify::{Detail, EventKind};
+use crate::provider::{Client, Rotation, Verdict};
+use crate::schedule::{self, Plan};
+
+/// No exchange before this day (2026-11-01): a clock that shows less is wrong, and every moment
+/// computed from it would be too.
+const EARLIEST: (i32, u32, u32) = (2026, 11, 1);
+
+/// A clock this far behind the last thing it timed was set back.
+const SET_BACK: TimeDelta = TimeDelta::hours(1);
+
+/// Minutes to wait after the first, second, … failure in a row, up to twice that: at most six calls
+/// in the first hour, at most one an hour afterwards.
+const LADDER: [u64; 6] = [1, 2, 4, 8, 16, 60];
+
+/// The longest `Retry-After` that is believed.
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
+
+/// The row id of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialId(pub i64);
+
+/// Where a credential stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its refresh token was not sent since it came; the next exchange is planned for `due_at`.
+    Resting,
+    /// A claim is durable: the token may leave, or have left, towards the provider.
+    Exchanging {
+        /// The slot that its answer goes to.
+        slot: u8,
+    },
+    /// The token may or may not have been spent.
+    Unconfirmed {
+        /// When it may be sent again.
+        resend_at: Timestamp,
+    },
+    /// Rejected, or no refresh token is known: nothing is sent until a person changes something.
+    Dead,
+}
+
+/// One credential without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Its row.
+    pub id: CredentialId,
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether it left the configuration; it then keeps its phase and rests.
+    pub parked: bool,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the next exchange is planned.
+    pub due_at: Timestamp,
+    /// A `Retry-After` still to be honoured.
+    pub not_before: Option<Timestamp>,
+    /// The number of its last claim.
+    pub attempt: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How many access tokens it was granted.
+    pub generation: u64,
+    /// When the newest access token came.
+    pub obtained_at: Option<Timestamp>,
+    /// When the newest access token expires.
+    pub expires_at: Option<Timestamp>,
+    /// What went wrong last, until something goes right.
+    pub last_error: Option<String>,
+}
+
+/// What the configuration says of a credential's life.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Its OAuth client.
+    pub client: Client,
+    /// The schedule.
+    pub plan: Arc<Plan>,
+    /// How long before its expiry an access token is replaced.
+    pub refresh_before: Duration,
+}
+
+/// Something to tell, found while settling.
+pub type Told = (EventKind, Detail);
+
+impl Credential {
+    /// Whether an exchange may start at `now`.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.ready_at(now).is_some_and(|ready| ready <= now) && now >= earliest()
+    }
+
+    /// When an exchange may start, as seen at `now`; `None` if never by itself.
+    #[must_use]
+    pub fn ready_at(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.parked {
+            return None;
+        }
+        let set_back = (self.since - now > SET_BACK).then(|| self.since - now);
+        // A clock that was set back keeps the spans it had promised, not the moments.
+        let moved = |moment: Timestamp| moment - set_back.unwrap_or_default();
+        match self.phase {
+            Phase::Resting => {
+                let due = if set_back.is_some() { now } else { self.due_at };
+                Some(self.not_before.map_or(due, |wait| due.max(moved(wait))))
+            }
+            Phase::Unconfirmed { resend_at } => Some(
+                self.not_before
+                    .map_or(moved(resend_at), |wait| moved(resend_at.max(wait))),
+            ),
+            Phase::Exchanging { .. } | Phase::Dead => None,
+        }
+    }
+
+    /// Whether `once --force` and `credential refresh` may start an exchange now: they override the
+    /// schedule and the back-off, never a `Retry-After`, Unconfirmed or Dead.
+    #[must_use]
+    pub fn may_be_forced(&self, now: Timestamp) -> bool {
+        !self.parked
+            && self.phase == Phase::Resting
+            && self.not_before.is_none_or(|wait| wait <= now)
+            && now >= earliest()
+    }
+
+    /// A person entered another refresh token, endpoint or client: due at once, a `Retry-After` apart.
+    pub fn renew(&mut self, now: Timestamp) {
+        self.phase = Phase::Resting;
+        self.since = now;
+        self.due_at = now;
+        self.failures = 0;
+        self.last_error = None;
+    }
+
+    /// The claim of the next attempt, with its answer going to `slot`.
+    pub fn claim(&mut self, slot: u8, now: Timestamp) {
+        self.attempt += 1;
+        self.phase = Phase::Exchanging { slot };
+        self.since = now;
+        self.not_before = None;
+    }
+
+    /// The exchange came to `verdict`; `rotated` tells that a refresh token came with it, so that the
+    /// one sent no longer matters. Returns what the administrator may want to know.
+    pub fn settle(
+        &mut self,
+        verdict: &Verdict,
+        rotated: bool,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Vec<Told> {
+        let claimed = self.since;
+        self.since = now;
+        match verdict {
+            Verdict::Granted { lifetime, .. } => self.granted(*lifetime, terms, now),
+            Verdict::Retry {
+                reason,
+                retry_after,
+            } => self.retry(reason, *retry_after, now),
+            Verdict::Rejected { code } if rotated => {
+                self.retry(&format!("{code}, with a new refresh token"), None, now)
+            }
+            Verdict::Unconfirmed { reason } if rotated => self.retry(reason, None, now),
+            Verdict::Unconfirmed { reason } => self.unconfirmed(reason, claimed, terms, now),
+            Verdict::Rejected { code } => self.rejected(code),
+        }
+    }
+
+    /// An exchange could not be started: the gateway or the store stands in its way.
+    pub fn postpone(&mut self, reason: &str, now: Timestamp) -> Vec<Told> {
+        self.since = now;
+        self.retry(reason, None, now)
+    }
+
+    fn granted(&mut self, lifetime: Duration, terms: &Terms, now: Timestamp) -> Vec<Told> {
+        let ailing = self.failures > 0;
+        self.phase = Phase::Resting;
+        self.generation += 1;
+        self.failures = 0;
+        self.last_error = None;
+        self.obtained_at = Some(now);
+        self.expires_at = Some(now + lifetime);
+        self.due_at = schedule::due_at(&terms.plan, now, lifetime, terms.refresh_before, |span| {
+            jitter(&self.name, self.attempt, span)
+        });
+        let detail = Detail {
+            generation: Some(self.generation),
+            expires_at: self.expires_at,
+            next_at: Some(self.due_at),
+            ..Detail::default()
+        };
+        let recovered = ailing.then(|| (EventKind::Recovered, detail.clone()));
+        recovered
+            .into_iter()
+            .chain([(EventKind::Refreshed, detail)])
+            .collect()
+    }
+
+    fn retry(&mut self, reason: &str, wait: Option<Duration>, now: Timestamp) -> Vec<Told> {
+        self.fail(reason);
+        self.phase = Phase::Resting;
+        self.not_before = wait.map(|wait| now + wait.min(LONGEST_WAIT));
+        self.due_at = self.back_off(now);
+        let first = self.failures == 1;
+        first
+            .then(|| self.told(EventKind::Failing, self.ready_at(now)))
+            .into_iter()
+            .collect()
+    }
+
+    fn unconfirmed(
+        &mut self,
+        reason: &str,
+        claimed: Timestamp,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Vec<Told> {
+        self.fail(reason);
+        let repeatable = terms.client.rotation == Rotation::Keeps
+            || (self.failures == 1 && now < claimed + terms.client.grace);
+        let safe_at = if repeatable {
+            now
+        } else {
+            self.nothing_left_to_lose(now)
+        };
+        let resend_at = if self.failures == 1 {
+            safe_at
+        } else {
+            safe_at.max(self.back_off(now))
+        };
+        self.phase = Phase::Unconfirmed { resend_at };
+        vec![self.told(EventKind::Unconfirmed, Some(resend_at))]
+    }
+
+    fn rejected(&mut self, code: &str) -> Vec<Told> {
+        self.fail(&format!("the provider rejected the refresh token: {code}"));
+        self.phase = Phase::Dead;
+        vec![self.told(EventKind::Dead, None)]
+    }
+
+    /// From when on a replay can cost nothing: the access token is as good as expired, or none exists.
+    fn nothing_left_to_lose(&self, now: Timestamp) -> Timestamp {
+        let (Some(obtained), Some(expires)) = (self.obtained_at, self.expires_at) else {
+            return now;
+        };
+        let margin = TimeDelta::hours(1).min((expires - obtained) / 8);
+        (expires - margin).max(now)
+    }
+
+    fn back_off(&self, now: Timestamp) -> Timestamp {
+        let rung = LADDER.len().min(self.failures.max(1) as usize) - 1;
+        let wait = Duration::from_mins(LADDER[rung]);
+        now + wait + jitter(&self.name, self.attempt, wait)
+    }
+
+    fn fail(&mut self, reason: &str) {
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some(reason.to_owned());
+    }
+
+    fn told(&self, kind: EventKind, next_at: Option<Timestamp>) -> Told {
+        let detail = Detail {
+            error: self.last_error.clone(),
+            expires_at: self.expires_at,
+            next_at,
+            ..Detail::default()
+        };
+        (kind, detail)
+    }
+}
+
+fn earliest() -> Timestamp {
+    let (year, month, day) = EARLIEST;
+    Utc.with_ymd_and_hms(year, month, day, 0, 0, 0)
+        .earliest()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{Overrides, preset};
+    use secrecy::SecretString;
+
+    const START: &str = "2026-11-21T00:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn terms(rotation: Rotation, grace: u64) -> Terms {
+        let mut client = preset("openai-codex")
+            .unwrap()
+            .client(Overrides::default())
+            .unwrap();
+        client.rotation = rotation;
+        client.grace = Duration::from_secs(grace);
+        Terms {
+            client,
+            plan: Arc::new(Plan::parse("0 5 * * 1", chrono_tz::Tz::UTC).unwrap()),
+            refresh_before: Duration::from_hours(24),
+        }
+    }
+
+    /// A credential whose access token of ten days came at the start.
+    fn rested() -> Credential {
+        Credential {
+            id: CredentialId(1),
+            name: "chatgpt".to_owned(),
+            parked: false,
+            phase: Phase::Resting,
+            since: at(START),
+            due_at: at(START),
+            not_before: None,
+            attempt: 0,
+            failures: 0,
+            generation: 1,
+            obtained_at: Some(at(START)),
+            expires_at: Some(at(START) + TimeDelta::days(10)),
+            last_error: None,
+        }
+    }
+
+    fn granted() -> Verdict {
+        Verdict::Granted {
+            access_token: SecretString::from("access"),
+            lifetime: Duration::from_hours(240),
+        }
+    }
+
+    fn retry(after: Option<u64>) -> Verdict {
+        Verdict::Retry {
+            reason: "refused".to_owned(),
+            retry_after: after.map(Duration::from_secs),
+        }
+    }
+
+    fn unconfirmed() -> Verdict {
+        Verdict::Unconfirmed {
+            reason: "cut".to_owned(),
+        }
+    }
+
+    fn kinds(told: &[Told]) -> Vec<EventKind> {
+        told.iter().map(|(kind, _)| *kind).collect()
+    }
+
+    /// Claims and settles at `now`, returning the kinds of event.
+    fn exchange(
+        row: &mut Credential,
+        verdict: &Verdict,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Vec<EventKind> {
+        row.claim(0, now);
+        kinds(&row.settle(verdict, false, terms, now))
+    }
+
+    #[test]
+    fn a_grant_rests_until_monday_and_ends_an_incident() {
+        let terms = terms(Rotation::Rotates, 0);
+        let mut row = rested();
+        let now = at(START);
+        assert_eq!(
+            exchange(&mut row, &granted(), &terms, now),
+            [EventKind::Refreshed]
+        );
+        assert_eq!((row.generation, row.phase), (2, Phase::Resting));
+        let monday = at("2026-11-23T05:00:00Z");
+        assert!(row.due_at >= monday && row.due_at < monday + schedule::SPREAD);
+
+        assert_eq!(
+            exchange(&mut row, &retry(None), &terms, now),
+            [EventKind::Failing]
+        );
+        assert_eq!(exchange(&mut row, &retry(None), &terms, now), []);
+        assert_eq!(
+            exchange(&mut row, &granted(), &terms, now),
+            [EventKind::Recovered, EventKind::Refreshed]
+        );
+        assert_eq!((row.failures, row.last_error), (0, None));
+    }
+
+    #[test]
+    fn failures_call_at_most_twelve_times_in_the_first_hour_and_hourly_after() {
+        let terms = terms(Rotation::Unknown, 0);
+        for name in ["a", "b", "c", "chatgpt"] {
+            let mut row = rested();
+            row.name = name.to_owned();
+            let mut now = at(START);
+            let mut calls = Vec::new();
+            while now < at(START) + TimeDelta::days(2) {
+                calls.push(now);
+                exchange(&mut row, &retry(None), &terms, now);
+                now = row.ready_at(now).unwrap();
+            }
+            let hour = TimeDelta::hours(1);
+            let first = calls.iter().filter(|call| **call < at(START) + hour);
+            assert!(first.count() <= 12);
+            let later: Vec<_> = calls
+                .iter()
+                .filter(|call| **call >= at(START) + hour)
+                .collect();
+            assert!(later.windows(2).all(|pair| *pair[1] - *pair[0] >= hour));
+            assert!(later.len() > 20);
+        }
+    }
+
+    #[test]
+    fn a_retry_after_outlasts_the_ladder_and_force() {
+        let terms = terms(Rotation::Unknown, 0);
+        let mut row = rested();
+        let now = at(START);
+        exchange(&mut row, &retry(Some(7200)), &terms, now);
+        assert_eq!(row.ready_at(now), Some(now + TimeDelta::hours(2)));
+        assert!(!row.may_be_forced(now + TimeDelta::minutes(119)));
+        assert!(row.may_be_forced(now + TimeDelta::hours(2)));
+    }
+
+    #[test]
+    fn an_unconfirmed_token_is_sent_again_only_when_nothing_is_left_to_lose() {
+        let check = |rotation, grace, resend: TimeDelta| {
+            let terms = terms(rotation, grace);
+            let mut row = rested();
+            let now = at(START);
+            assert_eq!(
+                exchange(&mut row, &unconfirmed(), &terms, now),
+                [EventKind::Unconfirmed]
+            );
+            let Phase::Unconfirmed { resend_at } = row.phase else {
+                panic!("{:?}", row.phase)
+            };
+            assert_eq!(resend_at - now, resend);
+            assert_eq!(row.is_due(now), resend.is_zero());
+            assert!(!row.may_be_forced(now));
+        };
+        let day = TimeDelta::days(10) - TimeDelta::hours(1);
+        check(Rotation::Rotates, 0, day);
+        check(Rotation::Unknown, 0, day);
+        check(Rotation::Rotates, 30, TimeDelta::zero());
+        check(Rotation::Keeps, 0, TimeDelta::zero());
+    }
+
+    #[test]
+    fn an_unconfirmed_token_with_an_expired_key_is_sent_again_at_once_then_by_the_ladder() {
+        let terms = terms(Rotation::Rotates, 0);
+        let mut row = rested();
+        let now = at(START) + TimeDelta::days(11);
+        exchange(&mut row, &unconfirmed(), &terms, now);
+        assert!(row.is_due(now));
+        exchange(&mut row, &unconfirmed(), &terms, now);
+        assert!(!row.is_due(now));
+        assert!(row.is_due(now + TimeDelta::minutes(4)));
+    }
+
+    #[test]
+    fn a_rejected_token_is_never_sent_again_but_a_new_one_is() {
+        let terms = terms(Rotation::Rotates, 0);
+        let rejected = Verdict::Rejected {
+            code: "invalid_grant".to_owned(),
+        };
+        let mut row = rested();
+        let now = at(START);
+        assert_eq!(
+            exchange(&mut row, &rejected, &terms, now),
+            [EventKind::Dead]
+        );
+        assert_eq!(row.ready_at(now + TimeDelta::days(1000)), None);
+        row.renew(now);
+        assert!(row.is_due(now));
+
+        row.claim(0, now);
+        row.settle(&rejected, true, &terms, now);
+        assert_eq!(row.phase, Phase::Resting, "a new token came with it");
+    }
+
+    #[test]
+    fn a_clock_set_back_refreshes_once_and_keeps_promised_spans() {
+        let terms = terms(Rotation::Rotates, 0);
+        let mut row = rested();
+        let now = at(START) + TimeDelta::days(3650);
+        exchange(&mut row, &granted(), &terms, now);
+        let back = at(START);
+        assert!(row.is_due(back));
+        exchange(&mut row, &granted(), &terms, back);
+        assert!(!row.is_due(back));
+
+        exchange(&mut row, &retry(Some(600)), &terms, now);
+        let hour = back + TimeDelta::minutes(10);
+        assert_eq!(row.ready_at(back), Some(hour));
+        exchange(&mut row, &unconfirmed(), &terms, now);
+        assert!(!row.is_due(back));
+    }
+
+    #[test]
+    fn nothing_is_exchanged_before_the_program_was_made_or_while_parked() {
+        let mut row = rested();
+        row.since = at("2020-01-01T00:00:00Z");
+        row.due_at = row.since;
+        assert!(!row.is_due(at("2026-10-31T23:59:59Z")));
+        assert!(row.is_due(at(START)));
+        row.parked = true;
+        assert!(!row.is_due(at(START)));
+    }
+}

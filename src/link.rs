@@ -1,1 +1,368 @@
-//! To be written.
+//! Links: each channel is brought to its credential's current generation and kept there.
+//!
+//! A reconciler: [`Links::pass`] reads rows and channels, [`decide`](decide::decide) says what is
+//! missing, the gateway's compare-and-set does it. Retry, stale-cache watch and restored backup are
+//! this one path, so a pass may be repeated or cut off anywhere (I4). [`Links::run`] is the daemon's
+//! loop, [`Links::preflight`] is asked by `refresh.rs` before a claim. Nothing is exchanged here.
+
+mod decide;
+mod survey;
+mod tell;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Mutex, watch};
+use tracing::{info, warn};
+
+use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::credential::{Credential, CredentialId, Told};
+use crate::gateway::{self, Channel, Gateway, JsonKey, Write, Written};
+use crate::http::Http;
+use crate::refresh::Wakers;
+use crate::secret::StateKey;
+use crate::store::link::{Link, State};
+use crate::store::{self, Store};
+use decide::{Learns, Step};
+
+/// Every channel is read at least this often.
+const ROUND: Duration = Duration::from_mins(1);
+
+/// How often a change in the gateway's database is looked for while a watch lasts.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Links decided and written before their rows are saved: what a kill can leave to be found out again.
+const CHUNK: usize = 64;
+
+/// How long a look at the gateway serves the claims that follow it.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What can go wrong while bringing keys to channels.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Our own state.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The gateway's database.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
+}
+
+/// Why no claim may be made now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The links themselves will say when: a conflict, a first contact, a key just stripped.
+    NotYet,
+    /// The gateway cannot be written.
+    Gateway(String),
+}
+
+/// The links of this state and the gateway they lead to.
+pub struct Links {
+    store: Store,
+    settings: Option<gateway::Settings>,
+    http: Http,
+    clock: Clock,
+    wakers: Arc<Wakers>,
+    gateway: Mutex<Option<Gateway>>,
+    turn: Mutex<()>,
+    survey: Mutex<Option<(Stopwatch, Survey)>>,
+}
+
+type Survey = Result<HashMap<CredentialId, bool>, String>;
+
+/// What one pass did.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Channels written.
+    pub written: usize,
+    /// Until when some link wants to be looked at every second.
+    watch_until: Option<Timestamp>,
+    /// When some link wants to be looked at again.
+    next: Option<Timestamp>,
+}
+
+/// A link with what a pass found out and decided about it.
+struct Plan {
+    link: Link,
+    credential: Credential,
+    access: Option<SecretString>,
+    channel: Option<Channel>,
+    step: Step,
+    enable: bool,
+}
+
+impl Links {
+    /// The links kept in `store`, leading to the gateway of `settings`.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        settings: Option<gateway::Settings>,
+        http: Http,
+        clock: Clock,
+        wakers: Arc<Wakers>,
+    ) -> Self {
+        Self {
+            store,
+            settings,
+            http,
+            clock,
+            wakers,
+            gateway: Mutex::default(),
+            turn: Mutex::default(),
+            survey: Mutex::default(),
+        }
+    }
+
+    /// Keeps the channels current until `stop`.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let mut ailing = false;
+        loop {
+            let round = match self.pass().await {
+                Ok(round) => {
+                    ailing = false;
+                    round
+                }
+                Err(error) => {
+                    if !ailing {
+                        warn!(
+                            error = crate::telemetry::chain(&error),
+                            "channels cannot be brought up to date"
+                        );
+                    }
+                    ailing = true;
+                    Round::default()
+                }
+            };
+            tokio::select! {
+                () = self.rest(&round) => {}
+                () = self.wakers.links.notified() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Looks at every link once and does what it needs.
+    ///
+    /// # Errors
+    /// When the state or the gateway's database cannot be read or written; what was done is kept.
+    pub async fn pass(&self) -> Result<Round, Error> {
+        let _turn = self.turn.lock().await;
+        let mut round = Round::default();
+        let links = self.store.read(store::link::all).await?;
+        if links.is_empty() {
+            return Ok(round);
+        }
+        let gateway = self.gateway().await?;
+        for chunk in links.chunks(CHUNK) {
+            let plans = self.decide(&gateway, chunk).await?;
+            for plan in &plans {
+                round.note(&plan.link, self.clock.now());
+            }
+            let mut acted = Vec::new();
+            let mut failure = None;
+            for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
+                match self.act(&gateway, plan).await {
+                    Ok(link) => acted.extend(link),
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            round.written += acted.len();
+            for link in &acted {
+                round.note(link, self.clock.now());
+            }
+            if !acted.is_empty() {
+                let saved = acted.clone();
+                self.store
+                    .write(move |db| {
+                        saved
+                            .iter()
+                            .try_for_each(|link| store::link::save(db, link))
+                    })
+                    .await?;
+            }
+            self.tell(&gateway, chunk, acted).await?;
+            if let Some(error) = failure {
+                return Err(error);
+            }
+        }
+        if round.written > 0 {
+            self.survey.lock().await.take();
+            self.wakers.notices.notify_one();
+        }
+        Ok(round)
+    }
+
+    /// The gateway, opened when it is first needed.
+    async fn gateway(&self) -> Result<Gateway, gateway::Error> {
+        let mut open = self.gateway.lock().await;
+        if let Some(gateway) = &*open {
+            return Ok(gateway.clone());
+        }
+        let settings = self.settings.as_ref().ok_or(gateway::Error::Unset)?;
+        let gateway = Gateway::open(settings).await?;
+        info!(gateway.kind = %gateway.kind(), "gateway recognised");
+        Ok(open.insert(gateway).clone())
+    }
+
+    async fn rest(&self, round: &Round) {
+        let now = self.clock.now();
+        let full = now + ROUND;
+        let until = round.next.map_or(full, |next| next.min(full));
+        let watched = round.watch_until.is_some_and(|until| now < until);
+        tokio::select! {
+            () = self.clock.sleep_until(until) => {}
+            () = self.changed(), if watched => {}
+        }
+    }
+
+    /// Returns once the gateway's database was written to by somebody.
+    async fn changed(&self) {
+        let mut seen = None;
+        loop {
+            let version = match self.gateway().await {
+                Ok(gateway) => gateway.version().await.ok(),
+                Err(_) => None,
+            };
+            if seen.is_some() && version != seen {
+                return;
+            }
+            seen = version;
+            self.clock.pause(WATCH).await;
+        }
+    }
+
+    /// Does what was decided; `None` where the channel changed meanwhile and the next pass decides anew.
+    async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
+        let Plan {
+            mut link,
+            credential,
+            access,
+            channel,
+            step,
+            enable,
+        } = plan;
+        let Some(channel) = channel else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let key = match step {
+            Step::Write => access.map(|access| bring(&channel, &access, &credential, now)),
+            Step::Strip | Step::AdoptAndStrip => channel
+                .json_key()
+                .map(|json| json.without_refresh_token().into()),
+            Step::PutBack => self.give_back(&channel, &link).await?,
+            Step::Enable | Step::Rest => None,
+        };
+        let write = Write {
+            channel: channel.id,
+            created_time: channel.created_time,
+            kind: channel.kind,
+            expected: channel.key.clone(),
+            key,
+            line: link.line,
+            enable,
+        };
+        if gateway.write(write).await? != Written::Done {
+            self.wakers.links.notify_one();
+            return Ok(None);
+        }
+        if enable {
+            link.status = gateway::Status::Enabled.number();
+        }
+        let learns = learns(gateway);
+        match step {
+            Step::Write => {
+                decide::written(&mut link, &credential, learns, gateway.sync_interval(), now);
+            }
+            Step::Enable => {
+                link.untold = learns != Learns::ByItself;
+                decide::settle_state(&mut link, learns);
+            }
+            Step::PutBack => {
+                let (id, key) = (link.id, self.store.key());
+                self.store
+                    .write(move |db| store::link::keep_stripped(db, &key, id, None))
+                    .await?;
+            }
+            Step::Strip | Step::AdoptAndStrip | Step::Rest => {}
+        }
+        info!(
+            credential.name = credential.name,
+            channel = link.channel,
+            generation = link.generation,
+            step = ?step,
+            "channel written"
+        );
+        Ok(Some(link))
+    }
+
+    async fn give_back(
+        &self,
+        channel: &Channel,
+        link: &Link,
+    ) -> Result<Option<SecretString>, store::Error> {
+        let (id, key) = (link.id, self.store.key());
+        let token = self
+            .store
+            .read(move |db| store::link::stripped(db, &key, id))
+            .await?;
+        Ok(token.and_then(|token| {
+            let json = channel.json_key()?;
+            Some(json.with_refresh_token(token.expose_secret()).into())
+        }))
+    }
+}
+
+impl Round {
+    fn note(&mut self, link: &Link, now: Timestamp) {
+        if let Some(until) = link.watch_until.filter(|until| now < *until) {
+            self.watch_until = Some(self.watch_until.map_or(until, |known| known.max(until)));
+        }
+        if let Some(next) = link.settle_at {
+            self.next = Some(self.next.map_or(next, |known| known.min(next)));
+        }
+    }
+
+    /// When a link waits for the gateway to let go of a key, if one does.
+    #[must_use]
+    pub fn settles_at(&self) -> Option<Timestamp> {
+        self.next
+    }
+
+    /// Whether the gateway may still serve an old key.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.watch_until.is_some()
+    }
+}
+
+/// What the gateway needs to learn of a write.
+fn learns(gateway: &Gateway) -> Learns {
+    gateway.learns()
+}
+
+/// The channel's new key text: the token, or the JSON or the lines it stands in.
+fn bring(
+    channel: &Channel,
+    access: &SecretString,
+    credential: &Credential,
+    now: Timestamp,
+) -> SecretString {
+    match channel.json_key() {
+        Some(json) => json
+            .with_access_token(
+                access.expose_secret(),
+                credential.expires_at.unwrap_or(now),
+                now,
+            )
+            .into(),
+        None => access.clone(),
+    }
+}

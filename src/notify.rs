@@ -1,8 +1,83 @@
 //! What the administrator is told: events folded into messages, one file per notifier.
+//!
+//! A settled exchange and a checked link append [`Event`]s; each notifier's [`Courier`] folds those
+//! behind its cursor ([`fold`]) into one [`Message`] ([`text`]), minds the service's limits
+//! ([`limits`]) and moves the cursor only after the service accepted. A notifier itself
+//! ([`pushplus`]) only translates. Nothing here knows why an event happened, and no message holds a
+//! secret: tokens arrive masked.
+
+pub mod fold;
+pub mod limits;
+pub mod markup;
+pub mod pushplus;
+pub mod step;
+pub mod text;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
+use crate::wire;
+
+pub use limits::Limits;
+pub use markup::Format;
+
+/// A service that carries messages to the administrator: pure translation, no IO.
+pub trait Notifier: Send + Sync {
+    /// The request that hands `message` to the service at the moment `at`.
+    fn request(&self, message: &Message, at: Timestamp) -> wire::Request;
+
+    /// What the service's answer means; a 2xx alone is never acceptance.
+    fn accepted(&self, answer: &wire::Answer) -> Delivery;
+
+    /// What the service allows.
+    fn limits(&self) -> Limits;
+
+    /// The markup that [`Message::body`] must be written in.
+    fn format(&self) -> Format;
+
+    /// Everything set for this notifier, secrets included: when it changes, a stopped notifier tries
+    /// again. Only its fingerprint is stored.
+    fn identity(&self) -> Zeroizing<String>;
+}
+
+/// What a notifier is given to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// One line of plain text.
+    pub title: String,
+    /// The text in the notifier's [`Format`].
+    pub body: String,
+}
+
+/// How it went. Reasons are for people and hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The service took the message; whether it reaches the phone is the service's affair.
+    Accepted {
+        /// The service's serial number of the message.
+        serial: Option<String>,
+    },
+    /// Not now: the same message may be accepted later.
+    Later {
+        /// What went wrong.
+        reason: String,
+        /// The shortest wait that the service asked for.
+        after: Option<Duration>,
+    },
+    /// The service wants no more requests before its next day.
+    StopToday {
+        /// What the service said.
+        reason: String,
+    },
+    /// Nothing will be accepted before the settings or the account change.
+    StopUntilChanged {
+        /// What the service said.
+        reason: String,
+    },
+}
 
 /// What an event is about; the words of `events = […]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,7 +91,7 @@ pub enum EventKind {
     Dead,
     /// Whether the refresh token was spent is not known.
     Unconfirmed,
-    /// A refresh succeeded after an incident.
+    /// A refresh succeeded after an incident; comes with that refresh's own event.
     Recovered,
     /// A channel's key was changed by somebody else.
     Conflict,
@@ -24,6 +99,52 @@ pub enum EventKind {
     Starting,
     /// The daemon is stopping.
     Stopping,
+}
+
+impl EventKind {
+    /// Every kind, worst first: the order in which a message tells them.
+    pub const WORST_FIRST: [Self; 8] = [
+        Self::Dead,
+        Self::Conflict,
+        Self::Unconfirmed,
+        Self::Failing,
+        Self::Recovered,
+        Self::Refreshed,
+        Self::Starting,
+        Self::Stopping,
+    ];
+
+    /// Its word in the configuration and in the state.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refreshed => "refreshed",
+            Self::Failing => "failing",
+            Self::Dead => "dead",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Recovered => "recovered",
+            Self::Conflict => "conflict",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// The kind that `word` names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORST_FIRST
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+
+    /// Its place in [`WORST_FIRST`](Self::WORST_FIRST).
+    #[must_use]
+    pub fn rank(self) -> usize {
+        Self::WORST_FIRST
+            .iter()
+            .position(|kind| *kind == self)
+            .unwrap_or(Self::WORST_FIRST.len())
+    }
 }
 
 /// Something the administrator may want to know, as stored.
@@ -75,4 +196,21 @@ pub enum Locale {
     /// English.
     #[serde(rename = "en")]
     English,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_kind_are_those_of_the_configuration() {
+        for kind in EventKind::WORST_FIRST {
+            assert_eq!(EventKind::from_word(kind.word()), Some(kind));
+            assert_eq!(
+                serde_json::to_value(kind).unwrap(),
+                serde_json::json!(kind.word())
+            );
+        }
+        assert_eq!(EventKind::from_word("exploded"), None);
+    }
 }

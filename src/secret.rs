@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::aead::{Aead, AeadInOut as _, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -104,6 +104,22 @@ impl Place<'_> {
 const KEY: usize = 32;
 const KEY_ID: usize = 4;
 const NONCE: usize = 24;
+
+/// A number used once per key; random ones of this length do not repeat.
+pub type Nonce = [u8; NONCE];
+
+/// A fresh nonce.
+///
+/// # Errors
+/// When the operating system has no randomness to give.
+pub fn nonce() -> Result<Nonce, Error> {
+    let mut nonce = [0; NONCE];
+    SystemRandom::new()
+        .fill(&mut nonce)
+        .map_err(|_| Error::Random)?;
+    Ok(nonce)
+}
+
 const TAG: usize = 16;
 const VERSION: u8 = 1;
 
@@ -165,24 +181,38 @@ impl StateKey {
     /// # Errors
     /// When the operating system has no randomness to give.
     pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut nonce = [0; NONCE];
-        SystemRandom::new()
-            .fill(&mut nonce)
-            .map_err(|_| Error::Random)?;
-        let payload = Payload {
-            msg: plain,
-            aad: &place.associated_data(),
-        };
-        let ciphertext = self
-            .cipher
-            .encrypt((&nonce).into(), payload)
-            .map_err(|_| Error::Sealed)?;
         let mut sealed = Vec::with_capacity(plain.len() + OVERHEAD);
+        self.seal_onto(&mut sealed, place, nonce()?, plain)?;
+        Ok(sealed)
+    }
+
+    /// Appends what [`seal`](Self::seal) makes to `sealed`, with a nonce drawn before: no system call
+    /// where `sealed` has the room.
+    ///
+    /// # Errors
+    /// When `plain` is longer than the cipher takes (256 GiB).
+    pub fn seal_onto(
+        &self,
+        sealed: &mut Vec<u8>,
+        place: Place<'_>,
+        nonce: Nonce,
+        plain: &[u8],
+    ) -> Result<(), Error> {
         sealed.push(VERSION);
         sealed.extend_from_slice(&self.id);
         sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&ciphertext);
-        Ok(sealed)
+        let begin = sealed.len();
+        sealed.extend_from_slice(plain);
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(
+                (&nonce).into(),
+                &place.associated_data(),
+                (&mut sealed[begin..]).into(),
+            )
+            .map_err(|_| Error::Sealed)?;
+        sealed.extend_from_slice(&tag);
+        Ok(())
     }
 
     /// Opens what [`seal`](Self::seal) made for the same place.

@@ -1,1 +1,487 @@
-//! To be written.
+//! Our own state: one SQLite database on one thread, the slots beside it, the lock that guards both.
+//!
+//! The thread takes closures and answers after the commit (WAL, synchronous=FULL); closures that wait
+//! at the same time share one commit, each in its own SAVEPOINT. After an error that leaves the disk's
+//! content in doubt nobody claims until a restart. Only [`create`] makes a state (I11), and whoever
+//! refreshes holds its [`Lock`] for life (I9). Callers: `refresh.rs`, `link.rs`, `notify.rs`, commands.
+
+pub mod credential;
+pub mod link;
+mod lock;
+pub mod notice;
+mod slot;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use chrono::DateTime;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::clock::Timestamp;
+use crate::secret::{self, Place, StateKey};
+
+pub use lock::{Holder, Lock};
+pub use slot::{Slot, Slots};
+
+/// The layout of `state.db` that this program reads and writes (SQLite's `user_version`).
+const MIGRATIONS: [&str; 1] = [include_str!("store/schema.sql")];
+
+/// How long our own database may be busy with another of our processes.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The most closures that share one commit.
+const BATCH: usize = 256;
+
+/// What can go wrong with our own state.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no state, or a piece of it is missing.
+    #[error("{} is missing: run `keyfresh init` for a new installation, or restore the whole state folder from a backup (tokens may be spent, so nothing is made anew here)", .0.display())]
+    Missing(PathBuf),
+    /// A state exists already.
+    #[error("{} exists already: a state is made once; move the folder away to begin anew", .0.display())]
+    Exists(PathBuf),
+    /// Others may read the state.
+    #[error("{path} can be read by others: run `chmod {mode:o} {path}`", path = path.display())]
+    Readable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The mode that it must have.
+        mode: u32,
+    },
+    /// The process runs under another user than the state's owner.
+    #[error("{path} belongs to user id {owner}: run `sudo -u '#{owner}' keyfresh …`", path = path.display())]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
+    /// The key beside the state is not the state's.
+    #[error("state.key does not belong to this state.db: restore the key from the same backup")]
+    WrongKey,
+    /// Written by a newer keyfresh.
+    #[error("state.db has version {0}, this program knows {known}: install the newer keyfresh again", known = MIGRATIONS.len())]
+    Newer(usize),
+    /// Somebody else refreshes with this state.
+    #[error("another keyfresh ({0}) refreshes with this state: stop it first")]
+    Held(Holder),
+    /// No slot is free.
+    #[error("all slots are in use: wait for the exchanges in flight")]
+    NoSlot,
+    /// The credential is not in the phase that the caller saw.
+    #[error("credential {0} changed meanwhile")]
+    Changed(String),
+    /// There is no such credential.
+    #[error("no credential is called {0}: `keyfresh status` lists them")]
+    Unknown(String),
+    /// A refresh token that belongs to another credential.
+    #[error("this refresh token belongs to credential {0}: one login feeds one credential")]
+    Foreign(String),
+    /// An earlier error left the disk's content in doubt.
+    #[error(
+        "the state is not trusted after a failed write: see the first error, mend the disk, restart"
+    )]
+    Untrusted,
+    /// A file of the state.
+    #[error("{}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// SQLite.
+    #[error("state.db")]
+    Database(#[from] rusqlite::Error),
+    /// A shared commit failed.
+    #[error("state.db: the commit failed")]
+    Commit(#[source] Arc<Error>),
+    /// Sealing or opening.
+    #[error("state.db")]
+    Sealed(#[from] secret::Error),
+    /// The thread is gone.
+    #[error("the state's thread has ended")]
+    Gone,
+}
+
+/// A closure with the place for its answer; the thread runs it, then tells it how the commit went.
+trait Work: Send {
+    fn run(&mut self, connection: &Connection) -> Result<(), &Error>;
+    fn reply(self: Box<Self>, commit: Result<(), Error>);
+}
+
+struct Task<F, T> {
+    f: Option<F>,
+    result: Result<T, Error>,
+    asker: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, F> Work for Task<F, T>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, Error> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), &Error> {
+        if let Some(f) = self.f.take() {
+            self.result = f(connection);
+        }
+        self.result.as_ref().map(drop)
+    }
+
+    fn reply(self: Box<Self>, commit: Result<(), Error>) {
+        let answer = if self.f.is_some() || self.result.is_ok() {
+            commit.and(self.result)
+        } else {
+            self.result
+        };
+        // Whoever asked may have stopped waiting; the commit stands all the same.
+        drop(self.asker.send(answer));
+    }
+}
+
+fn task<T: Send + 'static>(
+    f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+) -> (Box<dyn Work>, oneshot::Receiver<Result<T, Error>>) {
+    let (asker, answer) = oneshot::channel();
+    let task = Task {
+        f: Some(f),
+        result: Err(Error::Gone),
+        asker,
+    };
+    (Box::new(task), answer)
+}
+
+enum Job {
+    Read(Box<dyn Work>),
+    Write(Box<dyn Work>),
+}
+
+/// The handle to our own state; cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    jobs: mpsc::Sender<Job>,
+    key: Arc<StateKey>,
+    trusted: Arc<AtomicBool>,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Opens the state in `dir`, which [`create`] made.
+    ///
+    /// # Errors
+    /// When a piece is missing, foreign, readable by others or of a newer version.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        check_owner(dir)?;
+        let key = read_key(&dir.join("state.key"))?;
+        let path = existing(dir.join("state.db"), 0o600)?;
+        let mut connection = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        prepare(&connection)?;
+        migrate(&mut connection)?;
+        let known: Vec<u8> =
+            connection.query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
+                row.get(0)
+            })?;
+        if known != key.id() {
+            return Err(Error::WrongKey);
+        }
+        let (jobs, queue) = mpsc::channel();
+        let trusted = Arc::new(AtomicBool::new(true));
+        let doubt = Arc::clone(&trusted);
+        std::thread::Builder::new()
+            .name("state".into())
+            .spawn(move || work(&connection, &queue, &doubt))
+            .map_err(file(dir))?;
+        Ok(Self(Arc::new(Shared {
+            jobs,
+            key: Arc::new(key),
+            trusted,
+            dir: dir.to_owned(),
+        })))
+    }
+
+    /// Runs `f` on a consistent snapshot.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (work, answer) = task(f);
+        self.0.jobs.send(Job::Read(work)).map_err(|_| Error::Gone)?;
+        answer.await.map_err(|_| Error::Gone)?
+    }
+
+    /// Runs `f` in a transaction and returns once it is durable. An `Err` from `f` undoes what it did.
+    ///
+    /// # Errors
+    /// Those of `f` and those of the commit.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (work, answer) = task(f);
+        self.0
+            .jobs
+            .send(Job::Write(work))
+            .map_err(|_| Error::Gone)?;
+        answer.await.map_err(|_| Error::Gone)?
+    }
+
+    /// Whether every write so far went well.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.0.trusted.load(Ordering::Acquire)
+    }
+
+    /// Ends claims until the restart: a write outside the database left the disk in doubt.
+    pub fn distrust(&self) {
+        self.0.trusted.store(false, Ordering::Release);
+    }
+
+    /// The key that seals this state.
+    #[must_use]
+    pub fn key(&self) -> Arc<StateKey> {
+        Arc::clone(&self.0.key)
+    }
+
+    /// The state's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// A number that changes when another process writes to the state.
+    ///
+    /// # Errors
+    /// When SQLite cannot tell.
+    pub async fn version(&self) -> Result<i64, Error> {
+        self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))
+            .await
+    }
+}
+
+/// Makes the state in `dir`: database, key, lock and slots, all 0600 in a folder of 0700.
+///
+/// # Errors
+/// When any of it exists already (nothing is overwritten) or cannot be written.
+pub fn create(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(file(dir))?;
+    check_private(dir, 0o700)?;
+    let [database, key, lock] = ["state.db", "state.key", "state.lock"].map(|name| dir.join(name));
+    let slots = dir.join("slots");
+    for path in [&database, &key, &slots] {
+        if path.exists() {
+            return Err(Error::Exists(path.clone()));
+        }
+    }
+    let bytes = StateKey::generate()?;
+    new_file(&key, &*bytes)?;
+    new_file(&lock, b"")?;
+    slot::create(&slots)?;
+    new_file(&database, b"")?;
+    let mut connection = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    prepare(&connection)?;
+    migrate(&mut connection)?;
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('key_id', ?1)",
+        [StateKey::new(&bytes).id()],
+    )?;
+    connection.close().map_err(|(_, source)| source)?;
+    sync_dir(dir)?;
+    Ok(vec![database, key, lock, slots])
+}
+
+fn prepare(connection: &Connection) -> Result<(), Error> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let pending = MIGRATIONS.get(version..).ok_or(Error::Newer(version))?;
+    for (done, script) in pending.iter().enumerate() {
+        transaction.execute_batch(script)?;
+        transaction.pragma_update(None, "user_version", version + done + 1)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn work(connection: &Connection, queue: &mpsc::Receiver<Job>, trusted: &AtomicBool) {
+    let mut next = None;
+    while let Some(job) = next.take().or_else(|| queue.recv().ok()) {
+        match job {
+            Job::Read(work) => read(connection, work),
+            Job::Write(work) => {
+                let mut works = vec![work];
+                while works.len() < BATCH && next.is_none() {
+                    match queue.try_recv() {
+                        Ok(Job::Write(work)) => works.push(work),
+                        Ok(job @ Job::Read(_)) => next = Some(job),
+                        Err(_) => break,
+                    }
+                }
+                commit(connection, works, trusted);
+            }
+        }
+    }
+}
+
+fn read(connection: &Connection, mut work: Box<dyn Work>) {
+    let outcome = connection.execute_batch("BEGIN").and_then(|()| {
+        // Its own failure is the asker's answer; here only the snapshot ends.
+        let _ran = work.run(connection);
+        connection.execute_batch("COMMIT")
+    });
+    work.reply(outcome.map_err(Error::from));
+}
+
+fn commit(connection: &Connection, mut works: Vec<Box<dyn Work>>, trusted: &AtomicBool) {
+    let mut doubt = false;
+    let outcome = run(connection, &mut works, &mut doubt).map_err(Error::from);
+    if outcome.is_err() && !connection.is_autocommit() {
+        // What cannot be rolled back is rolled back by SQLite when the state is opened again.
+        doubt |= connection.execute_batch("ROLLBACK").is_err();
+    }
+    if let Err(Error::Database(error)) = &outcome {
+        doubt |= is_doubtful(error);
+    }
+    if doubt {
+        trusted.store(false, Ordering::Release);
+    }
+    let failure = outcome.err().map(Arc::new);
+    for work in works {
+        work.reply(match &failure {
+            None => Ok(()),
+            Some(error) => Err(Error::Commit(Arc::clone(error))),
+        });
+    }
+}
+
+fn run(
+    connection: &Connection,
+    works: &mut [Box<dyn Work>],
+    doubt: &mut bool,
+) -> Result<(), rusqlite::Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    for work in works {
+        connection.execute_batch("SAVEPOINT work")?;
+        if let Err(error) = work.run(connection) {
+            *doubt |= matches!(error, Error::Database(error) if is_doubtful(error));
+            connection.execute_batch("ROLLBACK TO work")?;
+        }
+        connection.execute_batch("RELEASE work")?;
+    }
+    connection.execute_batch("COMMIT")
+}
+
+fn is_doubtful(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+        )
+    )
+}
+
+fn read_key(path: &Path) -> Result<StateKey, Error> {
+    let path = existing(path.to_owned(), 0o600)?;
+    let bytes = Zeroizing::new(fs::read(&path).map_err(file(&path))?);
+    let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| Error::WrongKey)?;
+    Ok(StateKey::new(bytes))
+}
+
+fn existing(path: PathBuf, mode: u32) -> Result<PathBuf, Error> {
+    match fs::metadata(&path) {
+        Ok(_) => check_private(&path, mode).map(|()| path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing(path)),
+        Err(source) => Err(Error::File { path, source }),
+    }
+}
+
+fn check_private(path: &Path, mode: u32) -> Result<(), Error> {
+    let found = fs::metadata(path).map_err(file(path))?.mode();
+    if found & 0o077 != 0 {
+        return Err(Error::Readable {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    Ok(())
+}
+
+fn check_owner(dir: &Path) -> Result<(), Error> {
+    existing(dir.to_owned(), 0o700)?;
+    let owner = fs::metadata(dir).map_err(file(dir))?.uid();
+    if owner != nix::unistd::geteuid().as_raw() {
+        return Err(Error::Owner {
+            path: dir.to_owned(),
+            owner,
+        });
+    }
+    Ok(())
+}
+
+fn new_file(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(file(path))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(file(dir))
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { path, source }
+}
+
+/// A column of unix milliseconds.
+fn moment(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Timestamp>, rusqlite::Error> {
+    let millis: Option<i64> = row.get(column)?;
+    Ok(millis.and_then(DateTime::from_timestamp_millis))
+}
+
+/// A sealed token.
+fn open_text(key: &StateKey, place: Place<'_>, bytes: &[u8]) -> Result<SecretString, Error> {
+    let plain = key.open(place, bytes)?;
+    let text = std::str::from_utf8(&plain).map_err(|_| secret::Error::Sealed)?;
+    Ok(text.into())
+}

@@ -1,0 +1,255 @@
+//! Seeing a channel from a link: what its key is to us, and whether a claim may be made.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::decide::{self, Facts, Held, Step};
+use super::{Error, FRESH, Links, Obstacle, Plan, Survey, learns};
+use crate::credential::{Credential, CredentialId};
+use crate::gateway::{Channel, Gateway};
+use crate::secret::StateKey;
+use crate::store::link::{Identity, Link};
+use crate::store::{self, credential, notice};
+
+impl Links {
+    /// Whether a claim of `id` makes sense: the gateway can be written and some linked channel holds a
+    /// key that the ledger knows.
+    ///
+    /// # Errors
+    /// The obstacle, if there is one.
+    pub async fn preflight(&self, id: CredentialId) -> Result<(), Obstacle> {
+        let mut survey = self.survey.lock().await;
+        let stale = |(made, _): &(crate::clock::Stopwatch, Survey)| made.elapsed() > FRESH;
+        if survey.as_ref().is_none_or(stale) {
+            let fresh = self
+                .survey()
+                .await
+                .map_err(|error| crate::telemetry::chain(&error));
+            *survey = Some((self.clock.stopwatch(), fresh));
+        }
+        match survey.as_ref().map(|(_, survey)| survey) {
+            Some(Ok(ready)) if ready.get(&id).copied().unwrap_or(true) => Ok(()),
+            Some(Err(reason)) => Err(Obstacle::Gateway(reason.clone())),
+            Some(Ok(_)) | None => Err(Obstacle::NotYet),
+        }
+    }
+
+    /// For each credential with links: whether one of them is in order and none is being stripped.
+    async fn survey(&self) -> Result<HashMap<CredentialId, bool>, Error> {
+        let links = self.store.read(store::link::all).await?;
+        if links.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let gateway = self.gateway().await?;
+        gateway.probe().await?;
+        let channels = self.channels(&gateway, &links).await?;
+        let key = self.store.key();
+        let ready = self
+            .store
+            .read(move |db| {
+                let mut ready: HashMap<CredentialId, (bool, bool)> = HashMap::new();
+                for link in &links {
+                    let facts = channels
+                        .get(&link.channel)
+                        .map(|channel| facts(db, &key, link, channel).map(|(facts, _)| facts))
+                        .transpose()?;
+                    let ours = facts.as_ref().is_some_and(|facts| {
+                        link.identity == Some(facts.identity)
+                            && facts.misfit.is_none()
+                            && facts.held != Held::Foreign
+                    });
+                    let busy = link.settle_at.is_some()
+                        || facts.is_some_and(|facts| facts.refresh_known.is_some());
+                    let entry = ready.entry(link.credential).or_default();
+                    entry.0 |= ours;
+                    entry.1 |= busy && ours;
+                }
+                Ok(ready)
+            })
+            .await?;
+        Ok(ready
+            .into_iter()
+            .map(|(id, (ours, busy))| (id, ours && !busy))
+            .collect())
+    }
+
+    /// Decides what each of `links` needs. What must be durable before it is done is: the first
+    /// contact, a refresh token about to be stripped, an event.
+    pub(super) async fn decide(
+        &self,
+        gateway: &Gateway,
+        links: &[Link],
+    ) -> Result<Vec<Plan>, Error> {
+        let channels = self.channels(gateway, links).await?;
+        let links = links.to_vec();
+        let key = self.store.key();
+        let learns = learns(gateway);
+        let sync_interval = gateway.sync_interval();
+        let now = self.clock.now();
+        let plans = self
+            .store
+            .write(move |db| {
+                let decide = |before: Link| {
+                    let mut link = before.clone();
+                    let channel = channels.get(&link.channel).cloned();
+                    let credential = credential::by_id(db, link.credential)?;
+                    let seen = channel
+                        .as_ref()
+                        .map(|channel| facts(db, &key, &link, channel))
+                        .transpose()?;
+                    let (seen, access) =
+                        seen.map_or((None, None), |(facts, access)| (Some(facts), access));
+                    let (step, told) = decide::decide(
+                        &mut link,
+                        &credential,
+                        seen.as_ref(),
+                        learns,
+                        sync_interval,
+                        now,
+                    );
+                    if before.identity.is_none() && link.identity.is_some() {
+                        meet(db, &key, &link, channel.as_ref(), now)?;
+                    }
+                    if matches!(step, Step::Strip | Step::AdoptAndStrip) {
+                        strip(db, &key, &link, step, channel.as_ref(), now)?;
+                    }
+                    if let Some((kind, detail)) = told {
+                        notice::record(db, now, Some(&credential.name), kind, &detail)?;
+                    }
+                    if link != before && !matches!(step, Step::Write | Step::Enable) {
+                        store::link::save(db, &link)?;
+                    }
+                    let enable = seen.as_ref().is_some_and(decide::wants_enabling)
+                        && matches!(step, Step::Write | Step::Enable);
+                    Ok(Plan {
+                        link,
+                        credential,
+                        access,
+                        channel,
+                        step,
+                        enable,
+                    })
+                };
+                links
+                    .into_iter()
+                    .map(decide)
+                    .collect::<Result<Vec<_>, store::Error>>()
+            })
+            .await?;
+        Ok(plans)
+    }
+
+    async fn channels(
+        &self,
+        gateway: &Gateway,
+        links: &[Link],
+    ) -> Result<Arc<HashMap<i64, Channel>>, Error> {
+        let mut ids: Vec<i64> = links.iter().map(|link| link.channel).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let channels = gateway.channels(&ids).await?;
+        Ok(Arc::new(
+            channels
+                .into_iter()
+                .map(|channel| (channel.id, channel))
+                .collect(),
+        ))
+    }
+}
+
+/// The channel as the link sees it, and the newest access token of the link's credential.
+fn facts(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    channel: &Channel,
+) -> Result<(Facts, Option<SecretString>), store::Error> {
+    let access = credential::access_token(db, key, link.credential)?;
+    let known = |token: &str| -> Result<bool, store::Error> {
+        Ok(credential::owner(db, key.fingerprint(token))?.is_some())
+    };
+    let (text, misfit) = match channel.line(link.line) {
+        Ok(text) => (text, None),
+        Err(misfit) => (channel.key.expose_secret(), Some(misfit)),
+    };
+    let json = channel.json_key();
+    let token = json.as_ref().map_or(text, |json| json.access_token());
+    let is_current = access
+        .as_ref()
+        .is_some_and(|access| access.expose_secret() == token);
+    let held = if is_current {
+        Held::Current
+    } else if link.identity.is_none() || known(token)? {
+        Held::Known
+    } else {
+        Held::Foreign
+    };
+    let refresh_known = json
+        .as_ref()
+        .and_then(|json| json.refresh_token())
+        .map(known)
+        .transpose()?;
+    let facts = Facts {
+        identity: Identity {
+            created_time: channel.created_time,
+            kind: channel.kind,
+        },
+        status: channel.status,
+        partly_disabled: channel.is_partly_disabled(link.line),
+        held,
+        refresh_known,
+        misfit,
+    };
+    Ok((facts, access))
+}
+
+/// First contact: the key found in the channel is ours to replace.
+fn meet(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    channel: Option<&Channel>,
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    let Some(channel) = channel else {
+        return Ok(());
+    };
+    let Ok(text) = channel.line(link.line) else {
+        return Ok(());
+    };
+    let json = channel.json_key();
+    let token = json.as_ref().map_or(text, |json| json.access_token());
+    let fingerprint = key.fingerprint(token);
+    if credential::owner(db, fingerprint)?.is_none() {
+        credential::enter(db, fingerprint, link.credential, "key", 0, now)?;
+    }
+    Ok(())
+}
+
+/// Keeps the refresh token that is about to be taken out of the channel's JSON key; one that the
+/// gateway obtained meanwhile becomes the credential's.
+fn strip(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    step: Step,
+    channel: Option<&Channel>,
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    let Some(json) = channel.and_then(Channel::json_key) else {
+        return Ok(());
+    };
+    let Some(token) = json.refresh_token() else {
+        return Ok(());
+    };
+    store::link::keep_stripped(db, key, link.id, Some(token))?;
+    if step == Step::AdoptAndStrip {
+        let mut row = credential::by_id(db, link.credential)?;
+        credential::replace(db, key, &mut row, &token.into(), now)?;
+        let access = key.fingerprint(json.access_token());
+        credential::enter(db, access, link.credential, "key", row.generation, now)?;
+    }
+    Ok(())
+}
