@@ -26,7 +26,7 @@ const CONFIG: &str = "KEYFRESH_CONFIG";
 
 /// What the process was given to find its configuration by.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct Environment {
     /// `--config PATH`.
     pub config: Option<PathBuf>,
     /// The environment's variables.
@@ -39,7 +39,7 @@ pub struct Sources {
     pub system_directory: PathBuf,
 }
 
-impl Sources {
+impl Environment {
     /// Those of the running process.
     ///
     /// # Errors
@@ -87,29 +87,29 @@ fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&'a s
 }
 
 /// Everything that was typed, merged.
-pub(super) fn read(sources: &Sources) -> Result<Document, Problems> {
-    let file = sources.file();
+pub(super) fn read(environment: &Environment) -> Result<Document, Problems> {
+    let file = environment.file();
     let base = file
         .as_deref()
         .and_then(Path::parent)
-        .unwrap_or(&sources.working_directory);
+        .unwrap_or(&environment.working_directory);
     let places = Places {
-        credentials_directory: sources.credentials_directory.clone(),
+        credentials_directory: environment.credentials_directory.clone(),
         base: base.to_path_buf(),
     };
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     if let Some(path) = &file {
-        match read_toml(sources, &places, path) {
+        match read_toml(environment, &places, path) {
             Ok(typed) => figment = figment.merge(typed),
             Err(problem) => problems.push(problem),
         }
     }
-    match read_dotenv(sources, &places) {
+    match read_dotenv(environment, &places) {
         Ok(variables) => figment = variables.into_iter().fold(figment, Figment::merge),
         Err(problem) => problems.push(problem),
     }
-    figment = variables(&sources.environment, None)
+    figment = variables(&environment.environment, None)
         .into_iter()
         .fold(figment, Figment::merge);
     if !problems.is_empty() {
@@ -134,7 +134,7 @@ impl Provider for Typed {
     }
 }
 
-fn read_toml(sources: &Sources, places: &Places, path: &Path) -> Result<Typed, Problem> {
+fn read_toml(environment: &Environment, places: &Places, path: &Path) -> Result<Typed, Problem> {
     let problem = |fault: String, remedy: String| Problem {
         source: path.display().to_string(),
         key: String::new(),
@@ -143,7 +143,7 @@ fn read_toml(sources: &Sources, places: &Places, path: &Path) -> Result<Typed, P
     };
     let text = places
         .read(path)
-        .map_err(|refusal| match (refusal, sources.named()) {
+        .map_err(|refusal| match (refusal, environment.named()) {
             (Refusal::Missing, Some((_, by))) => problem(
                 format!("the file named by {by} does not exist"),
                 format!("correct {by}, or make the file with `keyfresh init`"),
@@ -249,8 +249,8 @@ fn variables(environment: &[(String, String)], dotenv: Option<&Path>) -> Vec<Var
 
 /// `.env` of the working directory, or else the one beside the configuration file; many programs leave one
 /// there, so that it is taken (and has to be private) only if it holds something of ours.
-fn read_dotenv(sources: &Sources, places: &Places) -> Result<Vec<Variable>, Problem> {
-    let found = [&sources.working_directory, &places.base]
+fn read_dotenv(environment: &Environment, places: &Places) -> Result<Vec<Variable>, Problem> {
+    let found = [&environment.working_directory, &places.base]
         .map(|directory| directory.join(".env"))
         .into_iter()
         .find(|path| path.is_file());
