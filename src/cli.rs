@@ -1,8 +1,181 @@
-//! To be written.
+//! The commands: what was typed becomes a call, what came of it becomes lines and an exit code.
+//!
+//! `main.rs` calls [`main`]. Commands change rows and read them; the exchanging ones (`serve`, `once`)
+//! are put together in `daemon.rs`. Exit codes: 0 done, 1 a person is needed or it failed, 64 usage,
+//! 78 configuration.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
+mod check;
+mod credential;
+mod once;
+mod status;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Environment, Problems};
+use crate::{daemon, store, telemetry};
+
+/// Keeps the OAuth keys of an LLM gateway (One-API, New API, One-Hub) fresh.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration [default: ./config.toml, then /etc/keyfresh/config.toml]
+    #[arg(long, global = true, value_name = "PATH", env = "KEYFRESH_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the whole job in two minutes: own provider, gateway file and PushPlus sink, all on loopback
+    Demo,
+    /// Make what is missing of configuration and secrets, and the state; overwrite nothing
+    Init {
+        /// Who will own the files when root makes them
+        #[arg(long, value_name = "USER", default_value = "keyfresh")]
+        owner: String,
+    },
+    /// Run the daemon: refresh, links, notices, API
+    Serve,
+    /// Make one pass and exit: what cron ran the shell script for
+    Once(Pass),
+    /// Look at configuration, permissions, databases and secrets; exchange nothing
+    Check,
+    /// Show every credential: phase, expiry, refreshes, channels, last error
+    Status {
+        /// One credential only
+        name: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Act on one credential
+    #[command(subcommand)]
+    Credential(CredentialCommand),
+    /// Act on the notifiers
+    #[command(subcommand)]
+    Notify(NotifyCommand),
+}
+
+#[derive(Args)]
+struct Pass {
+    /// The credentials to look at [default: all]
+    names: Vec<String>,
+    /// Override schedule and back-off, never a Retry-After, Unconfirmed or Dead
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Subcommand)]
+enum CredentialCommand {
+    /// Make it due now
+    Refresh {
+        /// The credential
+        name: String,
+    },
+    /// Install a new login: its refresh token is read from standard input
+    Replace {
+        /// The credential
+        name: String,
+    },
+    /// Declare the key that is now in its channels ours to replace
+    TakeOver {
+        /// The credential
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum NotifyCommand {
+    /// Send a test message
+    Test {
+        /// The notifiers [default: all]
+        names: Vec<String>,
+    },
+}
+
 /// Runs the program.
-pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where this cannot be printed there is nobody to tell.
+            let _printed = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    match run(arguments) {
+        Ok(done) => ExitCode::from(u8::from(!done)),
+        Err(error) => {
+            eprintln!("keyfresh: {error:#}");
+            ExitCode::from(if is_configuration(&error) { 78 } else { 1 })
+        }
+    }
+}
+
+/// `Ok(false)`: done, but a person is needed.
+fn run(arguments: Arguments) -> Result<bool> {
+    let environment = config::Environment::of_process(arguments.config)?;
+    match arguments.command {
+        Command::Demo => runtime()?.block_on(crate::demo::run()),
+        Command::Init { owner } => init(&environment, &owner),
+        Command::Serve => serve(&environment),
+        Command::Once(pass) => {
+            let config = config::load(&environment)?;
+            once::run(&environment, &config, pass.names, pass.force)
+        }
+        Command::Check => check::run(&environment),
+        Command::Status { name, json } => {
+            status::run(&config::load(&environment)?, name.as_deref(), json)
+        }
+        Command::Credential(command) => {
+            let config = config::load(&environment)?;
+            match command {
+                CredentialCommand::Refresh { name } => credential::refresh(&config, &name),
+                CredentialCommand::Replace { name } => credential::replace(&config, &name),
+                CredentialCommand::TakeOver { name } => credential::take_over(&config, &name),
+            }
+        }
+        Command::Notify(NotifyCommand::Test { names }) => {
+            let config = config::load(&environment)?;
+            runtime()?.block_on(daemon::test_notifiers(&config, &names))
+        }
+    }
+}
+
+/// What to do about a gateway that must be told and is not.
+const TELL: &str = "restart it or save the channel once in its console; set gateway.url and gateway.access_token_file to have keyfresh do it";
+
+fn serve(environment: &Environment) -> Result<bool> {
+    runtime()?.block_on(daemon::serve(environment))?;
+    Ok(true)
+}
+
+fn init(environment: &Environment, owner: &str) -> Result<bool> {
+    todo!()
+}
+
+/// One thread drives all loops; what blocks runs on threads of its own.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+/// Whether the configuration or the installation is at fault: starting again will not help.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    use store::Error::{Exists, Foreign, Missing, Newer, Owner, Readable, WrongKey};
+    error.is::<Problems>()
+        || matches!(
+            error.downcast_ref(),
+            Some(
+                Exists(_) | Foreign(_) | Missing(_) | Newer(_) | Owner { .. } | Readable { .. } | WrongKey
+            )
+        )
 }

@@ -1,1 +1,176 @@
-//! To be written.
+//! Assembly: the parts put together from a configuration, and the two ways to run them.
+//!
+//! [`Parts::assemble`] opens the state, takes the lock and brings the rows in line with the
+//! configuration; [`serve`] runs the loops until a signal, [`once`](Parts::once) makes one pass. The
+//! loops know nothing of each other; they meet in the rows. systemd is spoken to here alone.
+
+mod reload;
+mod serve;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{Config, CredentialSettings};
+use crate::credential::Terms;
+use crate::exchange::Door;
+use crate::http::Http;
+use crate::link::Links;
+use crate::notify::Courier;
+use crate::refresh::{Flight, Pick, Refresher, Settings, Wakers};
+use crate::store::adopt::Wanted;
+use crate::store::{self, Store};
+
+pub use serve::serve;
+
+/// Everything that refreshes, delivers and tells, ready to run.
+pub struct Parts {
+    /// Our own state.
+    pub store: Store,
+    /// The job.
+    pub refresher: Arc<Refresher>,
+    /// The channels.
+    pub links: Arc<Links>,
+    /// The notifiers.
+    pub couriers: Vec<Arc<Courier>>,
+    /// The clock of them all.
+    pub clock: Clock,
+    wakers: Arc<Wakers>,
+    settings: watch::Sender<Arc<Settings>>,
+}
+
+impl Parts {
+    /// Opens the state, takes the lock, adopts the configuration.
+    ///
+    /// # Errors
+    /// When a piece of the state is missing or held by another process, or a seed belongs to another
+    /// credential.
+    pub async fn assemble(
+        config: &Config,
+        runtime_dir: Option<PathBuf>,
+        clock: Clock,
+    ) -> Result<Self> {
+        let store = Store::open(&config.state_dir)?;
+        let owner = store.own()?;
+        let http = Http::new()?;
+        let wakers = Arc::new(Wakers::default());
+        // Before anything happens, so that none of it is missed.
+        let couriers = couriers(config, &store, &http, &clock).await?;
+        adopt(config, &store, &clock).await?;
+        let links = Arc::new(Links::new(
+            store.clone(),
+            config.gateway.clone(),
+            http,
+            clock.clone(),
+            Arc::clone(&wakers),
+        ));
+        let (settings, in_force) = watch::channel(Arc::new(job(config)));
+        let refresher = Arc::new(Refresher {
+            store: store.clone(),
+            owner,
+            door: Door::new(),
+            links: Arc::clone(&links),
+            clock: clock.clone(),
+            settings: in_force,
+            wakers: Arc::clone(&wakers),
+            runtime_dir,
+            flight: Flight::default(),
+        });
+        Ok(Self {
+            store,
+            refresher,
+            links,
+            couriers,
+            clock,
+            wakers,
+            settings,
+        })
+    }
+
+    /// One pass: links brought up to date, what is due refreshed and delivered, notices sent. Returns
+    /// whether a gateway may still serve an old key: the watch is left to the next run or the daemon.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn once(&self, pick: &Pick) -> Result<bool> {
+        // A gateway that cannot be reached is told of by the refresher, which then claims nothing.
+        let mut round = self.links.pass().await.unwrap_or_default();
+        loop {
+            self.refresher.pass(pick).await?;
+            self.refresher.settled().await;
+            let Some(settles_at) = round.settles_at() else {
+                break;
+            };
+            tracing::info!(until = settles_at.to_rfc3339(), "waiting for the gateway to let go of a key");
+            self.clock.sleep_until(settles_at).await;
+            round = self.links.pass().await?;
+        }
+        let delivered = self.links.pass().await;
+        for courier in &self.couriers {
+            courier.flush().await?;
+        }
+        Ok(delivered?.is_watching())
+    }
+}
+
+/// Brings the rows in line with `config`, in one transaction.
+async fn adopt(config: &Config, store: &Store, clock: &Clock) -> Result<(), store::Error> {
+    let wanted: Vec<Wanted> = config.credentials.iter().map(wanted).collect();
+    let channels: Vec<(String, i64, Option<usize>)> = config
+        .credentials
+        .iter()
+        .flat_map(|credential| {
+            credential
+                .channels
+                .iter()
+                .map(|channel| (credential.name.clone(), channel.id, channel.line))
+        })
+        .collect();
+    let (key, now) = (store.key(), clock.now());
+    store
+        .write(move |db| {
+            store::adopt::adopt(db, &key, &wanted, now)?;
+            let links = channels
+                .iter()
+                .map(|(name, channel, line)| {
+                    let credential = store::credential::by_name(db, name)?;
+                    Ok((credential.id, *channel, *line))
+                })
+                .collect::<Result<Vec<_>, store::Error>>()?;
+            store::link::adopt(db, &links)
+        })
+        .await
+}
+
+fn wanted(settings: &CredentialSettings) -> Wanted {
+    Wanted {
+        name: settings.name.clone(),
+        seed: settings.seed.clone(),
+        client: settings.client.digest_text(),
+    }
+}
+
+/// What the refresher needs of `config`.
+fn job(config: &Config) -> Settings {
+    let terms: HashMap<String, Arc<Terms>> = config
+        .credentials
+        .iter()
+        .map(|settings| {
+            let terms = Terms {
+                client: settings.client.clone(),
+                plan: Arc::clone(&config.schedule.plan),
+                refresh_before: settings.refresh_before,
+            };
+            (settings.name.clone(), Arc::new(terms))
+        })
+        .collect();
+    Settings::new(
+        terms,
+        config.schedule.concurrency,
+        config.schedule.per_endpoint,
+    )
+}

@@ -4,12 +4,31 @@
 //! [`Gateway`] runs them through `database.rs`; only `link.rs` and the commands call it. A foreign
 //! gateway's tables are never migrated (I8).
 
+mod change;
+mod channel;
+pub mod json_key;
+mod layout;
+mod multi_key;
+mod new_api;
+mod one_api;
+mod one_hub;
+pub mod telling;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
+
+use crate::database::{self, Database, Statement, Value};
+use crate::wire::Request;
+use channel::{int, text};
+use layout::{FORMS, LAYOUTS, Layout};
+
+pub use change::Write;
+pub use channel::{Channel, Status};
 
 /// Which gateway a database belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -21,6 +40,18 @@ pub enum Kind {
     NewApi,
     /// MartialBE/one-hub.
     OneHub,
+}
+
+impl Kind {
+    /// As `gateway.kind` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneApi => one_api::LAYOUT.form.name,
+            Self::NewApi => new_api::LAYOUT.form.name,
+            Self::OneHub => one_hub::LAYOUT.form.name,
+        }
+    }
 }
 
 /// `[gateway]` of the configuration.
@@ -40,36 +71,227 @@ pub struct Settings {
     pub access_token: Option<SecretString>,
 }
 
-/// `channels.status`, the same in all three gateways.
+/// What it does to tell a gateway, over HTTP, that a channel was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// 1.
-    Enabled,
-    /// 2: by hand; never touched by us.
-    ManuallyDisabled,
-    /// 3: by the gateway, after a refusal upstream.
-    AutoDisabled,
-    /// Any other number.
-    Other(i64),
+pub enum Telling {
+    /// It reloads at once what it would notice within the sync interval (New API).
+    Useful,
+    /// Without it the gateway never notices (One-Hub's master).
+    Needed,
 }
 
-/// One row of `channels`, as far as a link needs it.
-#[derive(Clone, Debug)]
-pub struct Channel {
-    /// `id`.
-    pub id: i64,
-    /// `created_time`, unix seconds.
-    pub created_time: i64,
-    /// `type`: its meaning differs from gateway to gateway.
-    pub kind: i64,
-    /// `name`.
-    pub name: String,
-    /// `status`.
-    pub status: Status,
-    /// `key` as stored: one token, several lines, or JSON.
-    pub key: SecretString,
-    /// Whether `channel_info` says that each line of `key` is a key of its own (New API).
-    pub multi_key: bool,
-    /// Whether the line's own state (multi-key: `multi_key_status_list`) or an ability is off while the channel counts as enabled.
-    pub partly_disabled: bool,
+/// What became of a [`Write`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The row is as wanted.
+    Done,
+    /// The row is not the one that was read: nothing was done, read it again and decide anew.
+    Changed,
+    /// There is no such channel.
+    Gone,
 }
+
+/// Why the gateway could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database itself.
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    /// The database is another gateway's.
+    #[error("{path} is a {} database, but gateway.kind says {}: correct one of gateway.kind and gateway.database", .found.name(), .said.name(), path = .path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// What the configuration says.
+        said: Kind,
+        /// What the columns say.
+        found: Kind,
+    },
+    /// The channel has one key and a line was named, or the reverse, or fewer lines.
+    #[error("channel {channel} {}: correct `channels` of its credential", match .line {
+        Some(line) => format!("has no key line {line}"),
+        None => "has several keys and no line is named".to_owned(),
+    })]
+    Line {
+        /// The channel's id.
+        channel: i64,
+        /// The line that was named.
+        line: Option<usize>,
+    },
+    /// The new text cannot stand in that channel.
+    #[error("the new key of channel {channel} {problem}: it was not written")]
+    Unfit {
+        /// The channel's id.
+        channel: i64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// New API wants to know whose access token calls.
+    #[error(
+        "gateway.access_token is no user's access token in the gateway's database: make one as an administrator in the gateway's personal settings"
+    )]
+    NoOwner,
+}
+
+/// A gateway's database, open and recognised; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    database: Database,
+    layout: &'static Layout,
+    settings: Arc<Settings>,
+}
+
+impl Gateway {
+    /// Opens the database, without ever creating or changing it, and recognises whose it is.
+    ///
+    /// # Errors
+    /// When it is missing, inaccessible, locked, of no known layout, or of another than
+    /// `settings.kind`.
+    pub async fn open(settings: &Settings) -> Result<Self, Error> {
+        let database = Database::open(&settings.database, settings.busy_timeout, &FORMS).await?;
+        let layout = LAYOUTS[database.form()];
+        match settings.kind {
+            Some(said) if said != layout.kind => Err(Error::Kind {
+                path: settings.database.clone(),
+                said,
+                found: layout.kind,
+            }),
+            _ => Ok(Self {
+                database,
+                layout,
+                settings: Arc::new(settings.clone()),
+            }),
+        }
+    }
+
+    /// Whose database it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.layout.kind
+    }
+
+    /// How long the gateway may go on serving a cached key.
+    #[must_use]
+    pub fn sync_interval(&self) -> Duration {
+        self.settings
+            .sync_interval
+            .unwrap_or(self.layout.sync_interval)
+    }
+
+    /// What telling the gateway of a write does; nothing for One-API, which offers no way.
+    #[must_use]
+    pub fn telling(&self) -> Option<Telling> {
+        self.layout.telling
+    }
+
+    /// The request that tells the gateway that `channel` was written, if telling it does anything and
+    /// `gateway.url` and `gateway.access_token` are set. [`telling::accepted`] reads the answer.
+    ///
+    /// # Errors
+    /// When the database fails, or the access token is nobody's.
+    pub async fn telling_request(&self, channel: i64) -> Result<Option<Request>, Error> {
+        let (Some(_), Some(url), Some(token)) = (
+            self.telling(),
+            &self.settings.url,
+            &self.settings.access_token,
+        ) else {
+            return Ok(None);
+        };
+        let owner = self
+            .access_token_owner(token)
+            .await?
+            .ok_or(Error::NoOwner)?;
+        Ok(telling::request(url, token, owner, channel))
+    }
+
+    /// The channels with these ids, as far as they exist; One-Hub's soft-deleted ones do not.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn channels(&self, ids: &[i64]) -> Result<Vec<Channel>, Error> {
+        let mut channels = Vec::with_capacity(ids.len());
+        for page in ids.chunks(PAGE) {
+            let rows = self
+                .database
+                .read(channel::select(self.layout, page))
+                .await?;
+            channels.extend(
+                rows.iter()
+                    .map(|row| channel::read(self.layout, row).channel),
+            );
+        }
+        Ok(channels)
+    }
+
+    /// Proves that the database can be written, without leaving a change.
+    ///
+    /// # Errors
+    /// When it cannot, with the remedy.
+    pub async fn probe(&self) -> Result<(), Error> {
+        Ok(self.database.probe().await?)
+    }
+
+    /// Brings one channel to what `write` wants, in one transaction, if it is still what it was.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked, or the wanted text cannot stand there. After a failure
+    /// of the disk the write may have happened all the same: read before writing again.
+    pub async fn write(&self, write: Write) -> Result<Written, Error> {
+        let select = channel::select(self.layout, &[write.channel]);
+        let rows = self.database.read(select).await?;
+        let Some(stored) = rows.first().map(|row| channel::read(self.layout, row)) else {
+            return Ok(Written::Gone);
+        };
+        if !write.is_about(&stored.channel) {
+            return Ok(Written::Changed);
+        }
+        let Some(change) = change::change(self.layout, &stored, &write)? else {
+            return Ok(Written::Done);
+        };
+        if self.database.write(change).await? {
+            Ok(Written::Done)
+        } else {
+            Ok(Written::Changed)
+        }
+    }
+
+    /// A number that differs from the last one if anybody committed to the database meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn version(&self) -> Result<i64, Error> {
+        Ok(self.database.version().await?)
+    }
+
+    /// Whether somebody switched the file to a write-ahead log: a gateway under load then loses
+    /// bookings, and a copy of the bare file is no backup.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn is_wal(&self) -> Result<bool, Error> {
+        Ok(self.database.is_wal().await?)
+    }
+
+    /// The id of the user whose access token this is, byte for byte.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn access_token_owner(&self, token: &SecretString) -> Result<Option<i64>, Error> {
+        if token.expose_secret().is_empty() {
+            return Ok(None);
+        }
+        let alive = self.layout.alive("users");
+        let sql =
+            format!(r#"SELECT "id", "access_token" FROM "users" WHERE "access_token" = ?{alive}"#);
+        let values = vec![Value::Text(token.clone())];
+        let rows = self.database.read(Statement { sql, values }).await?;
+        // MySQL's collations find tokens in the wrong case, too.
+        Ok(rows
+            .iter()
+            .find(|row| text(row, 1) == token.expose_secret())
+            .map(|row| int(row, 0)))
+    }
+}
+
+/// The most channels that one query reads.
+const PAGE: usize = 100;

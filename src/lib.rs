@@ -1,11 +1,11 @@
 //! keyfresh keeps the OAuth keys of an LLM gateway fresh.
 
 pub mod api;
-pub mod cli;
+// pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;
-pub mod daemon;
+// pub mod daemon;
 pub mod database;
 pub mod demo;
 pub mod exchange;

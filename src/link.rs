@@ -11,6 +11,7 @@ mod tell;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -26,6 +27,7 @@ use crate::refresh::Wakers;
 use crate::secret::StateKey;
 use crate::store::link::{Link, State};
 use crate::store::{self, Store};
+use crate::telemetry::chain;
 use decide::{Learns, Step};
 
 /// Every channel is read at least this often.
@@ -70,6 +72,7 @@ pub struct Links {
     gateway: Mutex<Option<Gateway>>,
     turn: Mutex<()>,
     survey: Mutex<Option<(Stopwatch, Survey)>>,
+    ailing: AtomicBool,
 }
 
 type Survey = Result<HashMap<CredentialId, bool>, String>;
@@ -114,11 +117,12 @@ impl Links {
             gateway: Mutex::default(),
             turn: Mutex::default(),
             survey: Mutex::default(),
+            ailing: AtomicBool::new(false),
         }
     }
 
     /// Keeps the channels current until `stop`.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut ailing = false;
         loop {
             let round = match self.pass().await {
@@ -129,7 +133,7 @@ impl Links {
                 Err(error) => {
                     if !ailing {
                         warn!(
-                            error = crate::telemetry::chain(&error),
+                            error = chain(&error),
                             "channels cannot be brought up to date"
                         );
                     }
@@ -143,6 +147,12 @@ impl Links {
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
+    }
+
+    /// Whether the last pass of [`run`](Self::run) failed.
+    #[must_use]
+    pub fn is_ailing(&self) -> bool {
+        self.ailing.load(Ordering::Acquire)
     }
 
     /// Looks at every link once and does what it needs.
@@ -194,9 +204,49 @@ impl Links {
         }
         if round.written > 0 {
             self.survey.lock().await.take();
-            self.wakers.notices.notify_one();
+            self.wakers.notices.send_replace(());
         }
         Ok(round)
+    }
+
+    /// Declares the keys that stand in `name`'s estranged channels ours to replace; returns their ids.
+    ///
+    /// # Errors
+    /// When the state or the gateway's database cannot be read.
+    pub async fn take_over(&self, name: &str) -> Result<Vec<i64>, Error> {
+        let wanted = name.to_owned();
+        let links: Vec<Link> = self
+            .store
+            .read(move |db| {
+                let row = store::credential::by_name(db, &wanted)?;
+                let mut links = store::link::all(db)?;
+                links.retain(|link| {
+                    link.credential == row.id
+                        && matches!(link.state, State::Conflict | State::Gone)
+                });
+                Ok(links)
+            })
+            .await?;
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let gateway = self.gateway().await?;
+        let channels = self.channels(&gateway, &links).await?;
+        let (key, now) = (self.store.key(), self.clock.now());
+        let taken = self
+            .store
+            .write(move |db| {
+                let mut taken = Vec::new();
+                for mut link in links {
+                    if let Some(channel) = channels.get(&link.channel) {
+                        survey::take(db, &key, &mut link, channel, now)?;
+                        taken.push(link.channel);
+                    }
+                }
+                Ok(taken)
+            })
+            .await?;
+        Ok(taken)
     }
 
     /// The gateway, opened when it is first needed.

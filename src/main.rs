@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    keyfresh::cli::run()
+    keyfresh::cli::main()
 }

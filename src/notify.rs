@@ -6,6 +6,7 @@
 //! ([`pushplus`]) only translates. Nothing here knows why an event happened, and no message holds a
 //! secret: tokens arrive masked.
 
+pub mod courier;
 pub mod fold;
 pub mod limits;
 pub mod markup;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::wire;
 
+pub use courier::{Courier, Outcome, Subscriber};
 pub use limits::Limits;
 pub use markup::Format;
 

@@ -20,7 +20,7 @@ use crate::exchange::{Door, Keep, Sent, replay};
 use crate::link::{Links, Obstacle};
 use crate::provider::{self, Outcome, Verdict};
 use crate::secret::ExposeSecret as _;
-use crate::store::credential::{Claim, Owner, Tokens};
+use crate::store::claim::{Claim, Owner, Tokens};
 use crate::store::{self, Slot, Store};
 
 /// How long to wait before a write that failed is tried again.
@@ -63,11 +63,20 @@ fn lane(terms: &Terms) -> String {
 #[derive(Debug, Default)]
 pub struct Wakers {
     /// Something may be due.
-    pub refresh: Notify,
+    pub refresh: Arc<Notify>,
     /// Something may have to go to a channel.
     pub links: Notify,
-    /// Something may have to be told.
-    pub notices: Notify,
+    /// Something may have to be told; each notifier watches it.
+    pub notices: watch::Sender<()>,
+}
+
+impl Wakers {
+    /// Wakes every loop.
+    pub fn wake_all(&self) {
+        self.refresh.notify_one();
+        self.links.notify_one();
+        self.notices.send_replace(());
+    }
 }
 
 /// Which credentials a pass looks at.
@@ -348,9 +357,7 @@ impl Refresher {
             }
             self.clock.pause(AGAIN).await;
         }
-        self.wakers.links.notify_one();
-        self.wakers.notices.notify_one();
-        self.wakers.refresh.notify_one();
+        self.wakers.wake_all();
     }
 
     async fn settle(
@@ -445,7 +452,7 @@ impl Refresher {
         self.store
             .write(move |db| store::credential::postpone(db, &seen, &reason, now))
             .await?;
-        self.wakers.notices.notify_one();
+        self.wakers.notices.send_replace(());
         Ok(())
     }
 }

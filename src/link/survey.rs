@@ -7,11 +7,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::decide::{self, Facts, Held, Step};
 use super::{Error, FRESH, Links, Obstacle, Plan, Survey, learns};
-use crate::credential::{Credential, CredentialId};
+use crate::clock::Timestamp;
+use crate::credential::CredentialId;
 use crate::gateway::{Channel, Gateway};
 use crate::secret::StateKey;
-use crate::store::link::{Identity, Link};
-use crate::store::{self, credential, notice};
+use crate::store::link::{Identity, Link, State};
+use crate::secret::StateKey;
+use crate::store::{self, credential, ledger, notice};
 
 impl Links {
     /// Whether a claim of `id` makes sense: the gateway can be written and some linked channel holds a
@@ -109,8 +111,8 @@ impl Links {
                         sync_interval,
                         now,
                     );
-                    if before.identity.is_none() && link.identity.is_some() {
-                        meet(db, &key, &link, channel.as_ref(), now)?;
+                    if let Some(channel) = channel.as_ref().filter(|_| before.identity.is_none()) {
+                        meet(db, &key, &link, channel, now)?;
                     }
                     if matches!(step, Step::Strip | Step::AdoptAndStrip) {
                         strip(db, &key, &link, step, channel.as_ref(), now)?;
@@ -168,7 +170,7 @@ fn facts(
 ) -> Result<(Facts, Option<SecretString>), store::Error> {
     let access = credential::access_token(db, key, link.credential)?;
     let known = |token: &str| -> Result<bool, store::Error> {
-        Ok(credential::owner(db, key.fingerprint(token))?.is_some())
+        Ok(ledger::owner(db, key.fingerprint(token))?.is_some())
     };
     let (text, misfit) = match channel.line(link.line) {
         Ok(text) => (text, None),
@@ -192,10 +194,7 @@ fn facts(
         .map(known)
         .transpose()?;
     let facts = Facts {
-        identity: Identity {
-            created_time: channel.created_time,
-            kind: channel.kind,
-        },
+        identity: identity(channel),
         status: channel.status,
         partly_disabled: channel.is_partly_disabled(link.line),
         held,
@@ -205,27 +204,46 @@ fn facts(
     Ok((facts, access))
 }
 
-/// First contact: the key found in the channel is ours to replace.
+/// The key found in the channel becomes ours to replace: at first contact, or by a person's word.
 fn meet(
     db: &rusqlite::Connection,
     key: &StateKey,
     link: &Link,
-    channel: Option<&Channel>,
+    channel: &Channel,
     now: Timestamp,
 ) -> Result<(), store::Error> {
-    let Some(channel) = channel else {
-        return Ok(());
-    };
     let Ok(text) = channel.line(link.line) else {
         return Ok(());
     };
     let json = channel.json_key();
     let token = json.as_ref().map_or(text, |json| json.access_token());
     let fingerprint = key.fingerprint(token);
-    if credential::owner(db, fingerprint)?.is_none() {
-        credential::enter(db, fingerprint, link.credential, "key", 0, now)?;
+    if ledger::owner(db, fingerprint)?.is_none() {
+        ledger::enter(db, fingerprint, link.credential, "key", 0, now)?;
     }
     Ok(())
+}
+
+/// A person's word: the channel as it is now is the one, and its key is ours.
+pub(super) fn take(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &mut Link,
+    channel: &Channel,
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    link.identity = Some(identity(channel));
+    link.state = State::Pending;
+    link.last_error = None;
+    meet(db, key, link, channel, now)?;
+    store::link::save(db, link)
+}
+
+fn identity(channel: &Channel) -> Identity {
+    Identity {
+        created_time: channel.created_time,
+        kind: channel.kind,
+    }
 }
 
 /// Keeps the refresh token that is about to be taken out of the channel's JSON key; one that the
@@ -249,7 +267,7 @@ fn strip(
         let mut row = credential::by_id(db, link.credential)?;
         credential::replace(db, key, &mut row, &token.into(), now)?;
         let access = key.fingerprint(json.access_token());
-        credential::enter(db, access, link.credential, "key", row.generation, now)?;
+        ledger::enter(db, access, link.credential, "key", row.generation, now)?;
     }
     Ok(())
 }

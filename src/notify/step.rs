@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use chrono::SubsecRound as _;
 use serde::{Deserialize, Serialize};
 
 use super::fold::{self, Counts};
@@ -174,7 +175,9 @@ impl Row {
             Delivery::Later { after, .. } => {
                 self.tries = self.tries.saturating_add(1);
                 let asked = after.unwrap_or_default().min(DAY);
-                self.not_before = Some(now + backoff(&plan.name, self.tries).max(asked));
+                let until = now + backoff(&plan.name, self.tries).max(asked);
+                // As precise as it is stored.
+                self.not_before = Some(until.trunc_subsecs(3));
             }
             Delivery::StopToday { reason } => {
                 let midnight = limits::next_midnight(&plan.style.limits, now);

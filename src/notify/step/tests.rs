@@ -136,10 +136,7 @@ fn a_thousand_events_in_a_minute_keep_the_limits_and_lose_nothing() {
     let told: usize = world
         .titles()
         .iter()
-        .map(|title| match title.split(' ').nth(1).unwrap().parse() {
-            Ok(count) => count,
-            Err(_) => 1,
-        })
+        .map(|title| title.split(' ').nth(1).unwrap().parse().unwrap_or(1))
         .sum();
     assert_eq!(told, 1000);
     for window in world.sent.windows(6) {

@@ -1,0 +1,193 @@
+//! `keyfresh check`: everything that `serve` will need, looked at; nothing is exchanged or changed.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+
+use super::status::Rows;
+use super::{TELL, runtime};
+use crate::config::{self, Config, Environment};
+use crate::gateway::Gateway;
+use crate::store::link::State;
+use crate::store::{Lock, Slots, Store};
+use crate::telemetry::chain;
+
+/// The findings so far.
+#[derive(Default)]
+struct Findings {
+    failed: bool,
+}
+
+impl Findings {
+    fn good(&self, text: &str) {
+        println!("ok    {text}");
+    }
+
+    /// Works, but somebody should know.
+    fn note(&self, text: &str) {
+        println!("note  {text}");
+    }
+
+    fn bad(&mut self, text: &str) {
+        self.failed = true;
+        println!("FAIL  {text}");
+    }
+}
+
+/// Prints what was found; `Ok(false)` if something would keep the daemon from its job.
+pub(super) fn run(environment: &Environment) -> Result<bool> {
+    let config = config::load(environment)?;
+    let mut findings = Findings::default();
+    match &config.path {
+        Some(path) => findings.good(&format!("configuration {}", path.display())),
+        None => findings.note("no configuration file: defaults, .env and environment alone"),
+    }
+    match config.api_secrets() {
+        Ok(_) => findings.good("TOKEN_SECRET and HASHIDS_SALT"),
+        Err(problems) => findings.bad(&problems.to_string()),
+    }
+    runtime()?.block_on(async {
+        let store = state(&config, &mut findings);
+        if let Some(gateway) = gateway(&config, &mut findings).await {
+            channels(&config, &gateway, store.as_ref(), &mut findings).await?;
+        }
+        if let Some(store) = &store {
+            credentials(&config, store, &mut findings).await?;
+        }
+        anyhow::Ok(())
+    })?;
+    if config.notifiers.is_empty() {
+        findings.note("no notifier: nobody is told of a dead login; add [notify.wechat]");
+    }
+    for notifier in &config.notifiers {
+        findings.good(&format!(
+            "notifier {0}; `keyfresh notify test {0}` sends a message",
+            notifier.name
+        ));
+    }
+    Ok(!findings.failed)
+}
+
+fn state(config: &Config, findings: &mut Findings) -> Option<Store> {
+    let opened = Store::open(&config.state_dir).and_then(|store| {
+        Slots::open(&config.state_dir, store.key())?;
+        Ok((store, Lock::holder(&config.state_dir)?))
+    });
+    match opened {
+        Ok((store, holder)) => {
+            let held = holder.map_or_else(
+                || "nobody refreshes with it now".to_owned(),
+                |holder| format!("held by {holder}"),
+            );
+            findings.good(&format!("state {}, {held}", config.state_dir.display()));
+            Some(store)
+        }
+        Err(error) => {
+            findings.bad(&chain(&error));
+            None
+        }
+    }
+}
+
+async fn gateway(config: &Config, findings: &mut Findings) -> Option<Gateway> {
+    let settings = config.gateway.as_ref()?;
+    let opened = async {
+        let gateway = Gateway::open(settings).await?;
+        gateway.probe().await?;
+        Ok::<_, crate::gateway::Error>(gateway)
+    };
+    match opened.await {
+        Ok(gateway) => {
+            findings.good(&format!(
+                "gateway {}: {}, can be written",
+                settings.database.display(),
+                gateway.kind()
+            ));
+            if gateway.is_wal() {
+                findings.note(
+                    "the gateway's database is in WAL mode: under load the gateway then loses bookings that it would not lose in its own mode (DELETE)",
+                );
+            }
+            if gateway.learns() == crate::gateway::Learns::OnlyIfTold && !settings.can_tell() {
+                findings.note(&format!("{} never looks for a changed key: {TELL}", gateway.kind()));
+            }
+            Some(gateway)
+        }
+        Err(error) => {
+            findings.bad(&chain(&error));
+            None
+        }
+    }
+}
+
+async fn channels(
+    config: &Config,
+    gateway: &Gateway,
+    store: Option<&Store>,
+    findings: &mut Findings,
+) -> Result<()> {
+    let rows = match store {
+        Some(store) => Some(Rows::read(store).await?),
+        None => None,
+    };
+    for credential in &config.credentials {
+        let ids: Vec<i64> = credential.channels.iter().map(|channel| channel.id).collect();
+        let found = gateway.channels(&ids).await?;
+        let known: HashSet<i64> = found.iter().map(|channel| channel.id).collect();
+        for id in ids.iter().filter(|id| !known.contains(id)) {
+            findings.bad(&format!("{}: the gateway has no channel {id}", credential.name));
+        }
+        for channel in &found {
+            let line = credential
+                .channels
+                .iter()
+                .find(|wanted| wanted.id == channel.id)
+                .and_then(|wanted| wanted.line);
+            match channel.line(line) {
+                Ok(_) => findings.good(&format!(
+                    "{}: channel {} “{}”",
+                    credential.name, channel.id, channel.name
+                )),
+                Err(misfit) => findings.bad(&format!("{}: {misfit}", credential.name)),
+            }
+        }
+    }
+    let estranged = rows.iter().flat_map(|rows| {
+        rows.credentials.iter().flat_map(|row| {
+            rows.links_of(row)
+                .filter(|link| link.state == State::Conflict)
+                .map(|link| (row.name.clone(), link.last_error.clone().unwrap_or_default()))
+        })
+    });
+    for (name, reason) in estranged {
+        findings.bad(&format!(
+            "{name}: {reason}; if it may be replaced, run `keyfresh credential take-over {name}`"
+        ));
+    }
+    Ok(())
+}
+
+async fn credentials(config: &Config, store: &Store, findings: &mut Findings) -> Result<()> {
+    let rows = Rows::read(store).await?;
+    for settings in &config.credentials {
+        let row = rows.credentials.iter().find(|row| row.name == settings.name);
+        match (row, &settings.seed_source) {
+            (Some(row), Some(source)) if row.generation > 0 => findings.note(&format!(
+                "{}: adopted; the seed in {source} is no longer needed and may be removed",
+                settings.name
+            )),
+            (None, None) => findings.bad(&format!(
+                "{}: no refresh token is known: set refresh_token_file, or start once and run `keyfresh credential replace {0}`",
+                settings.name
+            )),
+            (Some(row), _) if row.generation == 0 && row.last_error.is_some() => findings.note(
+                &format!("{}: {}", settings.name, row.last_error.clone().unwrap_or_default()),
+            ),
+            _ => findings.good(&format!("credential {}", settings.name)),
+        }
+    }
+    if config.credentials.is_empty() {
+        findings.note("no credentials: add [credentials.NAME]");
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! `keyfresh once`: one pass by this process, or, while a daemon holds the lock, by that one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::runtime;
+use super::status::{Rows, phase};
+use crate::clock::Clock;
+use crate::config::{Config, Environment};
+use crate::credential::{Credential, CredentialId, Phase};
+use crate::daemon::Parts;
+use crate::refresh::Pick;
+use crate::store::{self, Lock, Store};
+use crate::telemetry;
+
+/// How long the daemon may take: an exchange's default time-out, a locked gateway and some room.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+const POLL: Duration = Duration::from_millis(200);
+
+/// Makes the pass; `Ok(false)` if something failed or a person is needed.
+pub(super) fn run(
+    environment: &Environment,
+    config: &Config,
+    names: Vec<String>,
+    force: bool,
+) -> Result<bool> {
+    for name in &names {
+        if !config.credentials.iter().any(|known| known.name == *name) {
+            return Err(store::Error::Unknown(name.clone()).into());
+        }
+    }
+    let _telemetry = telemetry::start(&config.log, environment.journal)?;
+    let pick = Pick { names, force };
+    runtime()?.block_on(async {
+        match Lock::holder(&config.state_dir)? {
+            Some(_) => by_the_daemon(config, &pick).await,
+            None => by_ourselves(environment, config, &pick).await,
+        }
+    })
+}
+
+async fn by_ourselves(environment: &Environment, config: &Config, pick: &Pick) -> Result<bool> {
+    let runtime_dir = environment.runtime_dir.clone();
+    let parts = Parts::assemble(config, runtime_dir, Clock::system()).await?;
+    let before = generations(&Rows::read(&parts.store).await?);
+    let watching = parts.once(pick).await?;
+    let done = report(&parts.store, pick, &before).await?;
+    if watching {
+        println!(
+            "the gateway may go on using the old key for a while: the next run, or the daemon, looks again"
+        );
+    }
+    Ok(done)
+}
+
+/// Marks the picked credentials due and waits until the daemon is done with them.
+async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<bool> {
+    let clock = Clock::system();
+    let store = Store::open(&config.state_dir)?;
+    let rows = Rows::read(&store).await?;
+    let before = generations(&rows);
+    let (now, chosen) = (clock.now(), pick.clone());
+    let mut waiting: HashMap<CredentialId, u64> = store
+        .write(move |db| {
+            let mut waiting = HashMap::new();
+            for mut row in store::credential::all(db)? {
+                let forced = chosen.force && row.may_be_forced(now);
+                if !picked(&chosen, &row) || !(forced || row.is_due(now)) {
+                    continue;
+                }
+                row.due_at = row.due_at.min(now);
+                store::credential::save(db, &row)?;
+                waiting.insert(row.id, row.attempt);
+            }
+            Ok(waiting)
+        })
+        .await?;
+    let watch = clock.stopwatch();
+    while !waiting.is_empty() {
+        if watch.elapsed() > PATIENCE {
+            bail!("the daemon did not finish within {PATIENCE:?}: see its log");
+        }
+        clock.pause(POLL).await;
+        for row in Rows::read(&store).await?.credentials {
+            let settled = !matches!(row.phase, Phase::Exchanging { .. });
+            if settled && waiting.get(&row.id).is_some_and(|attempt| row.attempt > *attempt) {
+                waiting.remove(&row.id);
+            }
+        }
+        if Lock::holder(&config.state_dir)?.is_none() {
+            bail!("the daemon stopped meanwhile: run `keyfresh once` again");
+        }
+    }
+    report(&store, pick, &before).await
+}
+
+fn picked(pick: &Pick, row: &Credential) -> bool {
+    pick.names.is_empty() || pick.names.contains(&row.name)
+}
+
+fn generations(rows: &Rows) -> HashMap<CredentialId, u64> {
+    rows.credentials
+        .iter()
+        .map(|row| (row.id, row.generation))
+        .collect()
+}
+
+/// One line for each picked credential.
+async fn report(store: &Store, pick: &Pick, before: &HashMap<CredentialId, u64>) -> Result<bool> {
+    let rows = Rows::read(store).await.context("the pass is done, its outcome cannot be read")?;
+    let mut well = true;
+    for row in rows.credentials.iter().filter(|row| !row.parked && picked(pick, row)) {
+        well &= row.last_error.is_none() && !rows.needs_a_person(row);
+        let news = match (&row.last_error, before.get(&row.id)) {
+            (Some(error), _) => error.clone(),
+            (None, Some(generation)) if *generation == row.generation => "not due".to_owned(),
+            (None, _) => format!("refreshed, generation {}", row.generation),
+        };
+        println!("{}: {}, {news}", row.name, phase(row));
+        for link in rows.links_of(row) {
+            println!("  channel {}: {}", link.channel, link.state.name());
+            if let Some(error) = &link.last_error {
+                println!("    {error}");
+            }
+        }
+    }
+    Ok(well)
+}

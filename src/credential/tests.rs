@@ -1,0 +1,226 @@
+//! The rules, told as short lives.
+
+use super::*;
+use crate::provider::{Overrides, preset};
+use secrecy::SecretString;
+
+const START: &str = "2026-11-21T00:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn terms(rotation: Rotation, grace: u64) -> Terms {
+    let mut client = preset("openai-codex")
+        .unwrap()
+        .client(Overrides::default())
+        .unwrap();
+    client.rotation = rotation;
+    client.grace = Duration::from_secs(grace);
+    Terms {
+        client,
+        plan: Arc::new(Plan::parse("0 5 * * 1", chrono_tz::Tz::UTC).unwrap()),
+        refresh_before: Duration::from_hours(24),
+    }
+}
+
+/// A credential whose access token of ten days came at the start.
+fn rested() -> Credential {
+    Credential {
+        id: CredentialId(1),
+        name: "chatgpt".to_owned(),
+        parked: false,
+        phase: Phase::Resting,
+        since: at(START),
+        due_at: at(START),
+        not_before: None,
+        attempt: 0,
+        failures: 0,
+        generation: 1,
+        obtained_at: Some(at(START)),
+        expires_at: Some(at(START) + TimeDelta::days(10)),
+        last_error: None,
+    }
+}
+
+fn granted() -> Verdict {
+    Verdict::Granted {
+        access_token: SecretString::from("access"),
+        lifetime: Duration::from_hours(240),
+    }
+}
+
+fn retry(after: Option<u64>) -> Verdict {
+    Verdict::Retry {
+        reason: "refused".to_owned(),
+        retry_after: after.map(Duration::from_secs),
+    }
+}
+
+fn unconfirmed() -> Verdict {
+    Verdict::Unconfirmed {
+        reason: "cut".to_owned(),
+    }
+}
+
+fn kinds(told: &[Told]) -> Vec<EventKind> {
+    told.iter().map(|(kind, _)| *kind).collect()
+}
+
+/// Claims and settles at `now`, returning the kinds of event.
+fn exchange(
+    row: &mut Credential,
+    verdict: &Verdict,
+    terms: &Terms,
+    now: Timestamp,
+) -> Vec<EventKind> {
+    row.claim(0, now);
+    kinds(&row.settle(verdict, false, terms, now))
+}
+
+#[test]
+fn a_grant_rests_until_monday_and_ends_an_incident() {
+    let terms = terms(Rotation::Rotates, 0);
+    let mut row = rested();
+    let now = at(START);
+    assert_eq!(
+        exchange(&mut row, &granted(), &terms, now),
+        [EventKind::Refreshed]
+    );
+    assert_eq!((row.generation, row.phase), (2, Phase::Resting));
+    let monday = at("2026-11-23T05:00:00Z");
+    assert!(row.due_at >= monday && row.due_at < monday + schedule::SPREAD);
+
+    assert_eq!(
+        exchange(&mut row, &retry(None), &terms, now),
+        [EventKind::Failing]
+    );
+    assert_eq!(exchange(&mut row, &retry(None), &terms, now), []);
+    assert_eq!(
+        exchange(&mut row, &granted(), &terms, now),
+        [EventKind::Recovered, EventKind::Refreshed]
+    );
+    assert_eq!((row.failures, row.last_error), (0, None));
+}
+
+#[test]
+fn failures_call_at_most_twelve_times_in_the_first_hour_and_hourly_after() {
+    let terms = terms(Rotation::Unknown, 0);
+    for name in ["a", "b", "c", "chatgpt"] {
+        let mut row = rested();
+        row.name = name.to_owned();
+        let mut now = at(START);
+        let mut calls = Vec::new();
+        while now < at(START) + TimeDelta::days(2) {
+            calls.push(now);
+            exchange(&mut row, &retry(None), &terms, now);
+            now = row.ready_at(now).unwrap();
+        }
+        let hour = TimeDelta::hours(1);
+        let first = calls.iter().filter(|call| **call < at(START) + hour);
+        assert!(first.count() <= 12);
+        let later: Vec<_> = calls
+            .iter()
+            .filter(|call| **call >= at(START) + hour)
+            .collect();
+        assert!(later.windows(2).all(|pair| *pair[1] - *pair[0] >= hour));
+        assert!(later.len() > 20);
+    }
+}
+
+#[test]
+fn a_retry_after_outlasts_the_ladder_and_force() {
+    let terms = terms(Rotation::Unknown, 0);
+    let mut row = rested();
+    let now = at(START);
+    exchange(&mut row, &retry(Some(7200)), &terms, now);
+    assert_eq!(row.ready_at(now), Some(now + TimeDelta::hours(2)));
+    assert!(!row.may_be_forced(now + TimeDelta::minutes(119)));
+    assert!(row.may_be_forced(now + TimeDelta::hours(2)));
+}
+
+#[test]
+fn an_unconfirmed_token_is_sent_again_only_when_nothing_is_left_to_lose() {
+    let check = |rotation, grace, resend: TimeDelta| {
+        let terms = terms(rotation, grace);
+        let mut row = rested();
+        let now = at(START);
+        assert_eq!(
+            exchange(&mut row, &unconfirmed(), &terms, now),
+            [EventKind::Unconfirmed]
+        );
+        let Phase::Unconfirmed { resend_at } = row.phase else {
+            panic!("{:?}", row.phase)
+        };
+        assert_eq!(resend_at - now, resend);
+        assert_eq!(row.is_due(now), resend.is_zero());
+        assert!(!row.may_be_forced(now));
+    };
+    let day = TimeDelta::days(10) - TimeDelta::hours(1);
+    check(Rotation::Rotates, 0, day);
+    check(Rotation::Unknown, 0, day);
+    check(Rotation::Rotates, 30, TimeDelta::zero());
+    check(Rotation::Keeps, 0, TimeDelta::zero());
+}
+
+#[test]
+fn an_unconfirmed_token_with_an_expired_key_is_sent_again_at_once_then_by_the_ladder() {
+    let terms = terms(Rotation::Rotates, 0);
+    let mut row = rested();
+    let now = at(START) + TimeDelta::days(11);
+    exchange(&mut row, &unconfirmed(), &terms, now);
+    assert!(row.is_due(now));
+    exchange(&mut row, &unconfirmed(), &terms, now);
+    assert!(!row.is_due(now));
+    assert!(row.is_due(now + TimeDelta::minutes(4)));
+}
+
+#[test]
+fn a_rejected_token_is_never_sent_again_but_a_new_one_is() {
+    let terms = terms(Rotation::Rotates, 0);
+    let rejected = Verdict::Rejected {
+        code: "invalid_grant".to_owned(),
+    };
+    let mut row = rested();
+    let now = at(START);
+    assert_eq!(
+        exchange(&mut row, &rejected, &terms, now),
+        [EventKind::Dead]
+    );
+    assert_eq!(row.ready_at(now + TimeDelta::days(1000)), None);
+    row.renew(now);
+    assert!(row.is_due(now));
+
+    row.claim(0, now);
+    row.settle(&rejected, true, &terms, now);
+    assert_eq!(row.phase, Phase::Resting, "a new token came with it");
+}
+
+#[test]
+fn a_clock_set_back_refreshes_once_and_keeps_promised_spans() {
+    let terms = terms(Rotation::Rotates, 0);
+    let mut row = rested();
+    let now = at(START) + TimeDelta::days(3650);
+    exchange(&mut row, &granted(), &terms, now);
+    let back = at(START);
+    assert!(row.is_due(back));
+    exchange(&mut row, &granted(), &terms, back);
+    assert!(!row.is_due(back));
+
+    exchange(&mut row, &retry(Some(600)), &terms, now);
+    let hour = back + TimeDelta::minutes(10);
+    assert_eq!(row.ready_at(back), Some(hour));
+    exchange(&mut row, &unconfirmed(), &terms, now);
+    assert!(!row.is_due(back));
+}
+
+#[test]
+fn nothing_is_exchanged_before_the_program_was_made_or_while_parked() {
+    let mut row = rested();
+    row.since = at("2020-01-01T00:00:00Z");
+    row.due_at = row.since;
+    assert!(!row.is_due(at("2026-10-31T23:59:59Z")));
+    assert!(row.is_due(at(START)));
+    row.parked = true;
+    assert!(!row.is_due(at(START)));
+}

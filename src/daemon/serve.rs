@@ -1,0 +1,176 @@
+//! `keyfresh serve`: the loops, the listener, systemd and the signals, until one of them says stop.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::Parts;
+use super::reload::Reloader;
+use crate::api::{self, Readiness};
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment};
+use crate::notify::EventKind;
+use crate::store::Store;
+use crate::telemetry::{self, Telemetry, chain};
+use crate::refresh::Wakers;
+use crate::schedule;
+
+/// How often another process's change of the state is looked for.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long the last notices may take after everything else has stopped.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until SIGTERM or SIGINT; exchanges under way settle first.
+///
+/// # Errors
+/// When it cannot start, or a loop ended by itself.
+pub async fn serve(environment: &Environment) -> Result<()> {
+    let config = config::load(environment)?;
+    // Demanded at start, so that nobody finds out by the first call to the API.
+    config.api_secrets()?;
+    let telemetry = telemetry::start(&config.log, environment.journal)?;
+    let clock = Clock::system();
+    let parts = Parts::assemble(&config, environment.runtime_dir.clone(), clock).await?;
+    let listener = api::bind(&config.api.listen).await?;
+    run(environment, config, parts, listener, telemetry).await
+}
+
+async fn run(
+    environment: &Environment,
+    config: Config,
+    parts: Parts,
+    listener: api::Listener,
+    telemetry: Telemetry,
+) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (stop, stopped) = watch::channel(false);
+    let mut loops = JoinSet::new();
+    loops.spawn(Arc::clone(&parts.refresher).run(stopped.clone()));
+    loops.spawn(Arc::clone(&parts.links).run(stopped.clone()));
+    loops.spawn(poll(
+        parts.store.clone(),
+        Arc::clone(&parts.wakers),
+        parts.clock.clone(),
+        stopped.clone(),
+    ));
+    info!(listen = %listener, "listening");
+    let router = api::router(readiness(&parts));
+    loops.spawn(api::serve(listener, router, until(stopped.clone())));
+    let ticker = schedule::ticker(Arc::clone(&parts.wakers.refresh)).await?;
+    let mut reloader = Reloader::new(config, &parts, telemetry);
+    reloader.tell(&parts, EventKind::Starting).await?;
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status("refreshing")]);
+    info!("ready");
+
+    let mut watchdog = Watchdog::new();
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => {
+                tell_systemd(&reloading());
+                reloader.reload(environment, &parts).await;
+                tell_systemd(&[NotifyState::Ready]);
+            }
+            () = watchdog.due(&parts.clock) => watchdog.pat(&parts.store).await,
+            ended = loops.join_next() => break Err(ended),
+        }
+    };
+    tell_systemd(&[NotifyState::Stopping]);
+    info!("stopping: exchanges under way settle first");
+    stop.send_replace(true);
+    ticker.stop().await?;
+    while loops.join_next().await.is_some() {}
+    reloader.tell(&parts, EventKind::Stopping).await?;
+    reloader.farewell(FAREWELL).await;
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Some(Err(panic))) => Err(panic).context("a loop ended in a panic"),
+        Err(_) => bail!("a loop ended by itself"),
+    }
+}
+
+/// Wakes the loops when another process changed a row (`credential …`, `once`).
+async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::Receiver<bool>) {
+    let mut seen = None;
+    loop {
+        match store.version().await {
+            Ok(version) => {
+                if seen.replace(version).is_some_and(|seen| seen != version) {
+                    wakers.wake_all();
+                }
+            }
+            Err(error) => warn!(error = chain(&error), "our own state cannot be looked at"),
+        }
+        tokio::select! {
+            () = clock.pause(POLL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+fn readiness(parts: &Parts) -> api::Probe {
+    let (store, links) = (parts.store.clone(), Arc::clone(&parts.links));
+    Arc::new(move || {
+        let mut obstacles = Vec::new();
+        if !store.is_trusted() {
+            obstacles.push("our own state could not be written: mend the disk and restart");
+        }
+        if links.is_ailing() {
+            obstacles.push("the gateway's database cannot be read or written");
+        }
+        Readiness { obstacles }
+    })
+}
+
+fn until(mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
+    async move {
+        // A sender that is gone means the same.
+        let _stopped = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// systemd's watchdog, fed only while our own state answers.
+struct Watchdog(Option<Duration>);
+
+impl Watchdog {
+    fn new() -> Self {
+        Self(sd_notify::watchdog_enabled().map(|limit| limit / 3))
+    }
+
+    async fn due(&self, clock: &Clock) {
+        match self.0 {
+            Some(span) => clock.pause(span).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn pat(&self, store: &Store) {
+        match store.version().await {
+            Ok(_) => tell_systemd(&[NotifyState::Watchdog]),
+            Err(error) => error!(error = chain(&error), "our own state does not answer"),
+        }
+    }
+}
+
+fn reloading() -> Vec<NotifyState<'static>> {
+    let now = NotifyState::monotonic_usec_now().ok();
+    [NotifyState::Reloading].into_iter().chain(now).collect()
+}
+
+/// Without systemd this does nothing.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(%error, "systemd could not be told");
+    }
+}
