@@ -4,6 +4,9 @@
 //! reads `0012` as a number and strips quotes, ours yields every value as the text it is. Parser
 //! messages are rewritten, since they quote the line.
 
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format, Toml};
@@ -24,19 +27,23 @@ const BARE: [(&str, [&str; 2]); 3] = [
 const PREFIX: &str = "KEYFRESH_";
 const CONFIG: &str = "KEYFRESH_CONFIG";
 
-/// What the process was given to find its configuration by.
+/// What the process was started with, as far as a configuration depends on it; and where systemd put it.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// `--config PATH`.
     pub config: Option<PathBuf>,
     /// The environment's variables.
-    pub environment: Vec<(String, String)>,
+    pub variables: Vec<(String, String)>,
     /// systemd's `$CREDENTIALS_DIRECTORY`.
     pub credentials_directory: Option<PathBuf>,
     /// Where `config.toml` and `.env` are looked for first.
     pub working_directory: PathBuf,
     /// Where `config.toml` is looked for last: `/etc/keyfresh`.
     pub system_directory: PathBuf,
+    /// systemd's `$RUNTIME_DIRECTORY`.
+    pub runtime_dir: Option<PathBuf>,
+    /// Whether standard error goes to systemd's journal.
+    pub journal: bool,
 }
 
 impl Environment {
@@ -46,16 +53,24 @@ impl Environment {
     /// When the working directory is gone.
     pub fn of_process(config: Option<PathBuf>) -> std::io::Result<Self> {
         // Names and values that are not UTF-8 cannot be ours.
-        let environment: Vec<(String, String)> = std::env::vars_os()
+        let variables: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
+        let journal = match variable(&variables, "JOURNAL_STREAM") {
+            Some(stream) => is_standard_error(stream)?,
+            None => false,
+        };
         Ok(Self {
             config,
-            credentials_directory: variable(&environment, "CREDENTIALS_DIRECTORY")
-                .map(PathBuf::from),
-            environment,
+            credentials_directory: variable(&variables, "CREDENTIALS_DIRECTORY").map(PathBuf::from),
             working_directory: std::env::current_dir()?,
             system_directory: "/etc/keyfresh".into(),
+            // Several are separated by colons; the unit names ours first.
+            runtime_dir: variable(&variables, "RUNTIME_DIRECTORY")
+                .and_then(|list| list.split(':').next())
+                .map(PathBuf::from),
+            journal,
+            variables,
         })
     }
 
@@ -63,7 +78,7 @@ impl Environment {
     pub(super) fn named(&self) -> Option<(PathBuf, &'static str)> {
         let typed = self.config.clone().map(|path| (path, "--config"));
         typed
-            .or_else(|| variable(&self.environment, CONFIG).map(|path| (path.into(), CONFIG)))
+            .or_else(|| variable(&self.variables, CONFIG).map(|path| (path.into(), CONFIG)))
             .map(|(path, by)| (self.working_directory.join(path), by))
     }
 
@@ -78,9 +93,15 @@ impl Environment {
     }
 }
 
+/// `$JOURNAL_STREAM` is the device and inode of the journal's socket; children that are redirected inherit it.
+fn is_standard_error(stream: &str) -> std::io::Result<bool> {
+    let own = File::from(std::io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
+    Ok(stream == format!("{}:{}", own.dev(), own.ino()))
+}
+
 /// An empty variable counts as unset: compose files pass `${X:-}`.
-fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    environment
+fn variable<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    variables
         .iter()
         .find(|(key, value)| key == name && !value.is_empty())
         .map(|(_, value)| value.as_str())
@@ -109,7 +130,7 @@ pub(super) fn read(environment: &Environment) -> Result<Document, Problems> {
         Ok(variables) => figment = variables.into_iter().fold(figment, Figment::merge),
         Err(problem) => problems.push(problem),
     }
-    figment = variables(&environment.environment, None)
+    figment = ours(&environment.variables, None)
         .into_iter()
         .fold(figment, Figment::merge);
     if !problems.is_empty() {
@@ -219,9 +240,9 @@ impl Provider for Variable {
     }
 }
 
-/// Those of `environment` that are ours, bare names first.
-fn variables(environment: &[(String, String)], dotenv: Option<&Path>) -> Vec<Variable> {
-    let mut found: Vec<Variable> = environment
+/// Those of `variables` that are ours, bare names first.
+fn ours(variables: &[(String, String)], dotenv: Option<&Path>) -> Vec<Variable> {
+    let mut found: Vec<Variable> = variables
         .iter()
         .filter(|(name, value)| name != CONFIG && !value.is_empty())
         .filter_map(|(name, value)| {
@@ -263,11 +284,11 @@ fn read_dotenv(environment: &Environment, places: &Places) -> Result<Vec<Variabl
         fault,
         remedy,
     };
-    let ours = std::fs::read_to_string(&path)
+    let taken = std::fs::read_to_string(&path)
         .map_err(|error| problem(Refusal::from(error).explain(&path)))?
         .lines()
         .any(names_ours);
-    if !ours {
+    if !taken {
         return Ok(Vec::new());
     }
     let text = places
@@ -288,7 +309,7 @@ fn read_dotenv(environment: &Environment, places: &Places) -> Result<Vec<Variabl
                 "correct it; a value with blanks, # or $ stands in 'single quotes'".to_owned(),
             ))
         })?;
-    Ok(variables(&pairs, Some(&path)))
+    Ok(ours(&pairs, Some(&path)))
 }
 
 fn names_ours(line: &str) -> bool {
@@ -327,7 +348,7 @@ mod tests {
     #[test]
     fn variables_name_keys_and_stay_text() {
         let check = |name: &str, value: &str, expected: &[&str]| {
-            let found = variables(&[(name.into(), value.into())], None);
+            let found = ours(&[(name.into(), value.into())], None);
             let paths: Vec<String> = found.iter().map(|one| one.path.join(".")).collect();
             assert_eq!(paths, expected);
             assert!(found.iter().all(|one| one.value == value));

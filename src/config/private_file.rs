@@ -96,7 +96,7 @@ impl Refusal {
             ),
             Self::NotText => (
                 format!("{shown} is not UTF-8 text"),
-                "write the secret itself into it, nothing else".to_owned(),
+                "write it again as plain text".to_owned(),
             ),
             Self::Unreadable(error) => (
                 format!("{shown} cannot be read ({})", error.kind()),

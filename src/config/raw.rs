@@ -213,7 +213,7 @@ impl<'a> Table<'a> {
 
     /// Text that is not empty.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        self.parsed(key, "text in quotes", "\"text\"", |value| {
+        self.parsed(key, "text in quotes, not empty", "\"text\"", |value| {
             Some(value.as_str()?.to_owned()).filter(|text| !text.is_empty())
         })
     }
@@ -232,7 +232,10 @@ impl<'a> Table<'a> {
         let example = format!("[\"{}\"]", all.first().unwrap_or(&""));
         let expected = format!("a list of words out of {}", all.join(", "));
         self.parsed(key, &expected, &example, |value| {
-            listed(value)?.iter().map(|word| one_of(word, words)).collect()
+            listed(value)?
+                .iter()
+                .map(|word| one_of(word, words))
+                .collect()
         })
     }
 
@@ -268,7 +271,8 @@ impl<'a> Table<'a> {
     /// Names with text.
     pub(super) fn strings(&mut self, key: &str) -> Option<BTreeMap<String, String>> {
         self.parsed(key, "a table of text", "{ name = \"text\" }", |value| {
-            let pair = |(name, text): (&String, &Value)| Some((name.clone(), text.as_str()?.into()));
+            let pair =
+                |(name, text): (&String, &Value)| Some((name.clone(), text.as_str()?.into()));
             value.as_dict()?.iter().map(pair).collect()
         })
     }
@@ -278,7 +282,11 @@ impl<'a> Table<'a> {
         let entries = self.value(key).and_then(|value| {
             let entries = value.as_dict();
             if entries.is_none() {
-                self.report(key, "expected a table", format!("write [{}] and keys under it", self.key(key)));
+                self.report(
+                    key,
+                    "expected a table",
+                    format!("write [{}] and keys under it", self.key(key)),
+                );
             }
             entries
         });
@@ -288,7 +296,11 @@ impl<'a> Table<'a> {
     /// The tables under `key`, by name.
     pub(super) fn tables(&mut self, key: &str) -> Vec<(String, Table<'a>)> {
         let mut outer = self.table(key);
-        let names: Vec<&String> = outer.entries.iter().flat_map(|entries| entries.keys()).collect();
+        let names: Vec<&String> = outer
+            .entries
+            .iter()
+            .flat_map(|entries| entries.keys())
+            .collect();
         names
             .into_iter()
             .filter_map(|name| {
@@ -298,7 +310,8 @@ impl<'a> Table<'a> {
                 self.document.report(Problem {
                     source: outer.origin(name)?.to_string(),
                     key: outer.key(shown(name)),
-                    fault: "a name is made of a-z, 0-9 and single _, and starts with a letter".into(),
+                    fault: "a name is made of a-z, 0-9 and single _, and starts with a letter"
+                        .into(),
                     remedy: "rename it".into(),
                 });
                 None
@@ -406,7 +419,19 @@ mod tests {
         check("7d", Some(604_800));
         check("0s", Some(0));
         check("3650d", Some(315_360_000));
-        for bad in ["", "s", "90", "-1s", "+1s", "1.5h", "3651d", "1w", "99999999999999999999d", "一天", "1日"] {
+        for bad in [
+            "",
+            "s",
+            "90",
+            "-1s",
+            "+1s",
+            "1.5h",
+            "3651d",
+            "1w",
+            "99999999999999999999d",
+            "一天",
+            "1日",
+        ] {
             check(bad, None);
         }
     }
