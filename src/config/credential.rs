@@ -5,8 +5,9 @@ use std::time::Duration;
 use figment::value::Value;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::raw::{Table, integer, listed};
+use super::raw::Table;
 use super::secret::Secret;
+use super::value::{integer, listed};
 use crate::provider::{self, Client, ClientAuth, Encoding, Overrides, Rotation};
 
 /// How long before expiry a token is refreshed unless `refresh_before` says otherwise.
@@ -67,7 +68,9 @@ pub(super) fn read(root: &mut Table<'_>, has_gateway: bool) -> Vec<CredentialSet
             seed: seed.as_ref().map(|seed| seed.value.clone()),
             channels: channels.clone(),
         };
-        claims.iter().for_each(|other| claim.compare(&table, other));
+        for other in &claims {
+            claim.compare(&table, other);
+        }
         claims.push(claim);
         table.finish();
         let (seed, seed_source) = seed.map(|seed| (seed.value, seed.source)).unzip();
