@@ -20,12 +20,10 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use sqlite::File;
 
-/// The longest single wait for a lock, inside SQLite.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-
-/// Pauses between attempts: the first, doubled up to the last. A writer without pauses makes the
-/// gateway lose bookings (facts: New API, 32 clients).
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Pauses between attempts: the first, doubled up to the last. SQLite's own busy time-out looks every
+/// 100 ms, which a process that writes without pause starves for a minute (tried); an attempt that
+/// finds the lock taken costs microseconds.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 
 /// A value bound to a statement or read by one. Any text may be a secret.
 #[derive(Clone, Debug)]
@@ -78,22 +76,26 @@ pub struct Form {
 impl Form {
     /// Why `shape` has not this form: empty if it has.
     fn misfits(&self, shape: &Shape) -> Vec<String> {
-        let holds = |table: &str, column: &str| {
-            shape
-                .get(table)
-                .is_some_and(|columns| columns.contains(column))
-        };
-        let missing = self.present.iter().flat_map(|(table, columns)| {
-            columns
+        let missing = self.present.iter().filter_map(|(table, columns)| {
+            let Some(there) = shape.get(*table) else {
+                return Some(format!("no table {table}"));
+            };
+            let lacking: Vec<&str> = columns
                 .iter()
-                .filter(|column| !holds(table, column))
-                .map(move |column| format!("{table}.{column} is missing"))
+                .copied()
+                .filter(|column| !there.contains(*column))
+                .collect();
+            (!lacking.is_empty()).then(|| format!("{table} lacks {}", lacking.join(", ")))
         });
         let foreign = self
             .absent
             .iter()
-            .filter(|(table, column)| holds(table, column))
-            .map(|(table, column)| format!("{table}.{column} is there"));
+            .filter(|(table, column)| {
+                shape
+                    .get(*table)
+                    .is_some_and(|there| there.contains(*column))
+            })
+            .map(|(table, column)| format!("{table} has {column}"));
         missing.chain(foreign).collect()
     }
 }
@@ -224,7 +226,7 @@ impl Database {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn read(&self, query: Statement) -> Result<Vec<Row>, Error> {
-        self.persist(&self.reader, move |file, wait| file.read(&query, wait))
+        self.persist(&self.reader, move |file| file.read(&query))
             .await
     }
 
@@ -234,7 +236,7 @@ impl Database {
     /// When the database fails or stays locked. After [`Error::Engine`] the change may have happened:
     /// read before writing again.
     pub async fn write(&self, change: Change) -> Result<bool, Error> {
-        self.persist(&self.writer, move |file, wait| file.write(&change, wait))
+        self.persist(&self.writer, move |file| file.write(&change))
             .await
     }
 
@@ -265,28 +267,24 @@ impl Database {
     async fn persist<T: Send + 'static>(
         &self,
         worker: &Worker,
-        attempt: impl Fn(&mut File, Duration) -> Result<T, Trouble> + Clone + Send + 'static,
+        attempt: impl Fn(&mut File) -> Result<T, Trouble> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         persist(&self.clock, self.limit, worker, attempt).await
     }
 }
 
-/// Attempts until it succeeds, fails for good, or `limit` has passed. The time left is taken when the
-/// attempt's turn comes: calls queued behind a locked file fail together, not one after another.
+/// Attempts until it succeeds, fails for good, or `limit` has passed. No attempt waits for a lock, so
+/// calls queued behind a locked file fail together, not one after another.
 async fn persist<T: Send + 'static>(
     clock: &Clock,
     limit: Duration,
     worker: &Worker,
-    attempt: impl Fn(&mut File, Duration) -> Result<T, Trouble> + Clone + Send + 'static,
+    attempt: impl Fn(&mut File) -> Result<T, Trouble> + Clone + Send + 'static,
 ) -> Result<T, Error> {
     let started = clock.stopwatch();
     let mut pause = PAUSES.0;
     loop {
-        let attempt = attempt.clone();
-        let job = move |file: &mut File| {
-            attempt(file, limit.saturating_sub(started.elapsed()).min(LOCK_WAIT))
-        };
-        match worker.call(job).await? {
+        match worker.call(attempt.clone()).await? {
             Ok(done) => return Ok(done),
             Err(Trouble::Lasting(error)) => return Err(error),
             Err(Trouble::Passing(error)) if started.elapsed() >= limit => return Err(error),

@@ -5,6 +5,7 @@
 //! this one path, so a pass may be repeated or cut off anywhere (I4). [`Links::run`] is the daemon's
 //! loop, [`Links::preflight`] is asked by `refresh.rs` before a claim. Nothing is exchanged here.
 
+mod act;
 mod decide;
 mod survey;
 mod tell;
@@ -14,20 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::credential::{Credential, CredentialId};
-use crate::gateway::{self, Channel, Gateway, Telling, Write, Written};
+use crate::gateway::{self, Channel, Gateway, Telling};
 use crate::http::Http;
 use crate::refresh::Wakers;
 use crate::store::link::{Link, State};
 use crate::store::{self, Store};
 use crate::telemetry::chain;
 use decide::{Learns, Step};
-use survey::json;
 
 pub use survey::misfit;
 
@@ -299,84 +299,6 @@ impl Links {
             self.clock.pause(WATCH).await;
         }
     }
-
-    /// Does what was decided; `None` where the channel changed meanwhile and the next pass decides anew.
-    async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
-        let Plan {
-            mut link,
-            credential,
-            access,
-            channel,
-            step,
-            enable,
-        } = plan;
-        let Some(channel) = channel else {
-            return Ok(None);
-        };
-        let now = self.clock.now();
-        let key = match step {
-            Step::Write => access.map(|access| bring(&channel, &access, &credential, now)),
-            Step::Strip | Step::AdoptAndStrip => {
-                json(&channel).map(|json| json.without_refresh_token())
-            }
-            Step::PutBack => self.give_back(&channel, &link).await?,
-            Step::Enable | Step::Rest => None,
-        };
-        let write = Write {
-            channel: channel.id,
-            created_time: channel.created_time,
-            kind: channel.kind,
-            expected: channel.key.clone(),
-            new_key: key,
-            line: link.line,
-            enable,
-        };
-        if gateway.write(write).await? != Written::Done {
-            self.wakers.links.notify_one();
-            return Ok(None);
-        }
-        if enable {
-            link.status = gateway::Status::Enabled.number();
-        }
-        let learns = self.learns(gateway);
-        match step {
-            Step::Write => {
-                decide::written(&mut link, &credential, learns, gateway.sync_interval(), now);
-            }
-            Step::Enable => {
-                link.untold = learns != Learns::ByItself;
-                decide::settle_state(&mut link, learns);
-            }
-            Step::PutBack => {
-                let (id, key) = (link.id, self.store.key());
-                self.store
-                    .write(move |db| store::link::keep_stripped(db, &key, id, None))
-                    .await?;
-            }
-            Step::Strip | Step::AdoptAndStrip | Step::Rest => {}
-        }
-        info!(
-            credential.name = credential.name,
-            channel = link.channel,
-            generation = link.generation,
-            step = ?step,
-            "channel written"
-        );
-        Ok(Some(link))
-    }
-
-    async fn give_back(
-        &self,
-        channel: &Channel,
-        link: &Link,
-    ) -> Result<Option<SecretString>, store::Error> {
-        let (id, key) = (link.id, self.store.key());
-        let token = self
-            .store
-            .read(move |db| store::link::stripped(db, &key, id))
-            .await?;
-        Ok(token.and_then(|token| Some(json(channel)?.with_refresh_token(token.expose_secret()))))
-    }
 }
 
 impl Round {
@@ -399,18 +321,5 @@ impl Round {
     #[must_use]
     pub fn is_watching(&self) -> bool {
         self.watch_until.is_some()
-    }
-}
-
-/// The channel's new key text: the token, or the JSON or the lines it stands in.
-fn bring(
-    channel: &Channel,
-    access: &SecretString,
-    credential: &Credential,
-    now: Timestamp,
-) -> SecretString {
-    match json(channel) {
-        Some(json) => json.with_access_token(access.expose_secret(), credential.expires_at, now),
-        None => access.clone(),
     }
 }

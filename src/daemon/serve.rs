@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use chrono::TimeDelta;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -13,16 +14,19 @@ use tracing::{error, info, warn};
 use super::Parts;
 use super::reload::Reloader;
 use crate::api::{self, Readiness};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, Environment};
 use crate::notify::EventKind;
 use crate::refresh::Wakers;
 use crate::schedule;
-use crate::store::Store;
+use crate::store::{Store, notice};
 use crate::telemetry::{self, Telemetry, chain};
 
 /// How often another process's change of the state is looked for.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How long an event is kept once every notifier is past it.
+const EVENTS_KEEP: TimeDelta = TimeDelta::days(30);
 
 /// How long the last notices may take after everything else has stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -99,9 +103,10 @@ async fn run(
     }
 }
 
-/// Wakes the loops when another process changed a row (`credential …`, `once`).
+/// Wakes the loops when another process changed a row (`credential …`, `once`), and forgets old events.
 async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::Receiver<bool>) {
     let mut seen = None;
+    let mut pruned: Option<Timestamp> = None;
     loop {
         match store.version().await {
             Ok(version) => {
@@ -110,6 +115,14 @@ async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::
                 }
             }
             Err(error) => warn!(error = chain(&error), "our own state cannot be looked at"),
+        }
+        let now = clock.now();
+        if pruned.is_none_or(|pruned| now - pruned > TimeDelta::days(1)) {
+            pruned = Some(now);
+            let old = now - EVENTS_KEEP;
+            if let Err(error) = store.write(move |db| notice::prune(db, old)).await {
+                warn!(error = chain(&error), "old events cannot be forgotten");
+            }
         }
         tokio::select! {
             () = clock.pause(POLL) => {}

@@ -67,22 +67,20 @@ impl File {
         }
     }
 
-    pub(super) fn recognise(&mut self, wait: Duration) -> Result<usize, Trouble> {
-        self.transact(TransactionBehavior::Deferred, wait, |_| {
-            Ok((End::Commit, ()))
-        })?;
+    pub(super) fn recognise(&mut self) -> Result<usize, Trouble> {
+        self.transact(TransactionBehavior::Deferred, |_| Ok((End::Commit, ())))?;
         self.form
             .ok_or_else(|| Trouble::Lasting(Error::Empty(self.path.clone())))
     }
 
-    pub(super) fn read(&mut self, query: &Statement, wait: Duration) -> Result<Vec<Row>, Trouble> {
-        self.transact(TransactionBehavior::Deferred, wait, |transaction| {
+    pub(super) fn read(&mut self, query: &Statement) -> Result<Vec<Row>, Trouble> {
+        self.transact(TransactionBehavior::Deferred, |transaction| {
             Ok((End::Commit, select(transaction, query)?))
         })
     }
 
-    pub(super) fn write(&mut self, change: &Change, wait: Duration) -> Result<bool, Trouble> {
-        self.transact(TransactionBehavior::Immediate, wait, |transaction| {
+    pub(super) fn write(&mut self, change: &Change) -> Result<bool, Trouble> {
+        self.transact(TransactionBehavior::Immediate, |transaction| {
             if execute(transaction, &change.guarded)? != 1 {
                 return Ok((End::Rollback, false));
             }
@@ -98,8 +96,8 @@ impl File {
 
     /// `user_version` stands in the file's first page, so changing it makes a journal whatever the
     /// tables hold.
-    pub(super) fn probe(&mut self, wait: Duration) -> Result<(), Trouble> {
-        self.transact(TransactionBehavior::Immediate, wait, |transaction| {
+    pub(super) fn probe(&mut self) -> Result<(), Trouble> {
+        self.transact(TransactionBehavior::Immediate, |transaction| {
             let version = pragma(transaction, "user_version")?;
             transaction.pragma_update(None, "user_version", version ^ 1)?;
             Ok((End::Rollback, ()))
@@ -107,15 +105,15 @@ impl File {
     }
 
     /// `data_version` counts per connection; a connection opened anew must not repeat an old number.
-    pub(super) fn version(&mut self, wait: Duration) -> Result<i64, Trouble> {
-        let version = self.transact(TransactionBehavior::Deferred, wait, |transaction| {
+    pub(super) fn version(&mut self) -> Result<i64, Trouble> {
+        let version = self.transact(TransactionBehavior::Deferred, |transaction| {
             Ok((End::Commit, pragma(transaction, "data_version")?))
         })?;
         Ok((self.openings << 32) + version)
     }
 
-    pub(super) fn is_wal(&mut self, wait: Duration) -> Result<bool, Trouble> {
-        self.transact(TransactionBehavior::Deferred, wait, |transaction| {
+    pub(super) fn is_wal(&mut self) -> Result<bool, Trouble> {
+        self.transact(TransactionBehavior::Deferred, |transaction| {
             let mode: String =
                 transaction.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
             Ok((End::Commit, mode == "wal"))
@@ -125,11 +123,10 @@ impl File {
     fn transact<T>(
         &mut self,
         behaviour: TransactionBehavior,
-        wait: Duration,
         body: impl FnOnce(&Transaction<'_>) -> Result<(End, T), Fault>,
     ) -> Result<T, Trouble> {
         self.follow()?;
-        self.attempt(behaviour, wait, body).map_err(|fault| {
+        self.attempt(behaviour, body).map_err(|fault| {
             let trouble = self.judge(fault);
             if let Trouble::Lasting(_) = trouble {
                 self.open = None;
@@ -177,13 +174,12 @@ impl File {
     fn attempt<T>(
         &mut self,
         behaviour: TransactionBehavior,
-        wait: Duration,
         body: impl FnOnce(&Transaction<'_>) -> Result<(End, T), Fault>,
     ) -> Result<T, Fault> {
         let Some(open) = &mut self.open else {
             return Err(Fault::Empty);
         };
-        open.connection.busy_timeout(wait)?;
+        open.connection.busy_timeout(Duration::ZERO)?;
         let transaction = open.connection.transaction_with_behavior(behaviour)?;
         let schema = pragma(&transaction, "schema_version")?;
         if open.schema != Some(schema) {

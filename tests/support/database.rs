@@ -1,6 +1,7 @@
 //! Databases filled by real gateways: fresh copies of the fixtures, and a comparison cell by cell.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// The SQLite fixtures, one for each gateway and generation.
-pub const FIXTURES: [&str; 5] = [
+pub(crate) const FIXTURES: [&str; 5] = [
     "one-api.db",
     "one-hub.db",
     "new-api-v0.9.5.db",
@@ -18,10 +19,10 @@ pub const FIXTURES: [&str; 5] = [
 
 /// Every cell (`table[rowid].column`) with its type and value, every schema text, and the settings
 /// that live in the file.
-pub type Dump = BTreeMap<String, String>;
+pub(crate) type Dump = BTreeMap<String, String>;
 
 /// A copy of a fixture in a folder of its own.
-pub fn copy(fixture: &str) -> (TempDir, PathBuf) {
+pub(crate) fn copy(fixture: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(fixture);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -30,7 +31,7 @@ pub fn copy(fixture: &str) -> (TempDir, PathBuf) {
 }
 
 /// The whole content of the file at `path`; fails if its integrity check does.
-pub fn dump(path: &Path) -> Dump {
+pub(crate) fn dump(path: &Path) -> Dump {
     let connection = Connection::open(path).unwrap();
     let mut dump = Dump::new();
     for pragma in ["journal_mode", "user_version", "integrity_check"] {
@@ -59,7 +60,6 @@ fn dump_table(connection: &Connection, table: &str, dump: &mut Dump) {
         .prepare(&format!("SELECT * FROM \"{table}\""))
         .unwrap()
         .column_names()
-        .into_iter()
         .map(str::to_owned)
         .collect();
     let cells: Vec<String> = columns
@@ -81,13 +81,15 @@ fn dump_table(connection: &Connection, table: &str, dump: &mut Dump) {
 }
 
 /// Each cell that differs, one line each: `name: before → after`.
-pub fn difference(before: &Dump, after: &Dump) -> String {
+pub(crate) fn difference(before: &Dump, after: &Dump) -> String {
     let shown = |dump: &Dump, name: &str| dump.get(name).map_or("absent", |cell| cell).to_owned();
     let names = before
         .keys()
         .chain(after.keys().filter(|name| !before.contains_key(*name)));
-    names
-        .filter(|name| before.get(*name) != after.get(*name))
-        .map(|name| format!("{name}: {} → {}\n", shown(before, name), shown(after, name)))
-        .collect()
+    let mut lines = String::new();
+    for name in names.filter(|name| before.get(*name) != after.get(*name)) {
+        let (before, after) = (shown(before, name), shown(after, name));
+        writeln!(lines, "{name}: {before} → {after}").unwrap();
+    }
+    lines
 }
