@@ -7,3 +7,23 @@ pub mod gate;
 pub mod gateway;
 pub mod installation;
 pub mod sink;
+
+use std::time::Duration;
+
+use keyfresh::clock::Clock;
+
+/// How long anything that a test waits for may take; only a failure takes so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Looks again and again until `look` finds something; fails when that takes too long.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let watch = Clock::system().stopwatch();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(watch.elapsed() < PATIENCE, "waited too long until {what}");
+        // Leaves the processor to whom is waited for; what is looked at cannot wake anybody.
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
