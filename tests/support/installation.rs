@@ -202,7 +202,8 @@ impl Installation {
     /// What `status --json` says of credential `main`.
     pub fn status(&self) -> Value {
         let ran = self.run(&["status", "main", "--json"]);
-        let mut report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+        let mut report: Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
         report["credentials"][0].take()
     }
 
