@@ -16,22 +16,22 @@ use super::installation::{Installation, Ran, Running};
 use super::{PATIENCE, until};
 
 /// `serve`, running.
-pub struct Daemon {
+pub(crate) struct Daemon {
     running: Running,
     socket: UnixDatagram,
     heard: RefCell<Vec<String>>,
     /// From its start to READY.
-    pub ready_after: Duration,
+    pub(crate) ready_after: Duration,
 }
 
 impl Installation {
     /// Starts `serve` and waits until it is ready.
-    pub fn serve(&self) -> Daemon {
+    pub(crate) fn serve(&self) -> Daemon {
         self.serve_as(self.command(&["serve"]))
     }
 
     /// The same with a command of one's own.
-    pub fn serve_as(&self, mut command: Command) -> Daemon {
+    pub(crate) fn serve_as(&self, mut command: Command) -> Daemon {
         let path = self.path("notify");
         // Left by the daemon before this one.
         if path.exists() {
@@ -55,7 +55,7 @@ impl Installation {
 
 impl Daemon {
     /// Waits until systemd was told `what`, since the last time this was asked for.
-    pub fn hear(&mut self, what: &str) {
+    pub(crate) fn hear(&mut self, what: &str) {
         let found = until(what, || {
             if let Some(ended) = self.running.child.try_wait().unwrap() {
                 self.listen();
@@ -82,42 +82,42 @@ impl Daemon {
     }
 
     /// What it logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.running.log()
     }
 
     /// Waits until it has logged `what`.
-    pub fn logs(&self, what: &str) {
+    pub(crate) fn logs(&self, what: &str) {
         until(what, || self.log().contains(what).then_some(()));
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.running.child.id()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
 
     /// Kills it with SIGKILL.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         self.signal(Signal::SIGKILL);
         assert_eq!(self.running.end().code, None);
     }
 
     /// Asks it to stop and waits until it has.
-    pub fn stop(self) -> Ran {
+    pub(crate) fn stop(self) -> Ran {
         self.signal(Signal::SIGTERM);
         self.running.end()
     }
 
     /// Waits until it has ended.
-    pub fn end(self) -> Ran {
+    pub(crate) fn end(self) -> Ran {
         self.running.end()
     }
 
     /// Waits until its thread called `name` sleeps between two tries of a lock that another has.
-    pub fn waits_for_a_lock(&self, name: &str) {
+    pub(crate) fn waits_for_a_lock(&self, name: &str) {
         let tasks = format!("/proc/{}/task", self.pid());
         until(&format!("{name} waits for a lock"), || {
             let mut tasks = fs::read_dir(&tasks).unwrap();
@@ -133,7 +133,7 @@ impl Daemon {
     }
 
     /// The status and body of a page of its listener.
-    pub fn page(&self, path: &str) -> (u16, String) {
+    pub(crate) fn page(&self, path: &str) -> (u16, String) {
         let address = until("it listens", || {
             let log = self.log();
             let (_, rest) = log.split_once("listen=")?;

@@ -10,7 +10,7 @@ use url::Url;
 
 /// Where the next exchange is stopped until the gate is told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Nowhere.
     Nowhere,
     /// The connection stands; of what the client says first nothing is answered.
@@ -23,7 +23,7 @@ pub enum Stop {
 
 /// A part of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// Its first bytes.
     First(usize),
     /// Its first half.
@@ -33,7 +33,7 @@ pub enum Part {
 }
 
 /// The relay; what it holds back is lost when it is dropped.
-pub struct Gate {
+pub(crate) struct Gate {
     url: Url,
     stop: watch::Sender<Stop>,
     reached: watch::Sender<usize>,
@@ -42,7 +42,7 @@ pub struct Gate {
 
 impl Gate {
     /// A gate before `target`.
-    pub fn new(runtime: &Runtime, target: &Url) -> Self {
+    pub(crate) fn new(runtime: &Runtime, target: &Url) -> Self {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let mut url = target.clone();
         url.set_port(Some(listener.local_addr().unwrap().port()))
@@ -71,17 +71,17 @@ impl Gate {
     }
 
     /// The address to use instead of the server's.
-    pub fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
     /// Stops exchanges there from now on; what was stopped elsewhere goes on.
-    pub fn stop(&self, at: Stop) {
+    pub(crate) fn stop(&self, at: Stop) {
         self.stop.send_replace(at);
     }
 
     /// How many exchanges were stopped so far.
-    pub fn reached(&self) -> usize {
+    pub(crate) fn reached(&self) -> usize {
         *self.reached.borrow()
     }
 }

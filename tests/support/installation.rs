@@ -20,47 +20,47 @@ use super::sink::Sink;
 use super::{database, until};
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_keyfresh");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_keyfresh");
 
 /// One installation with its provider and its notifier's service.
-pub struct Installation {
+pub(crate) struct Installation {
     folder: TempDir,
     /// The gateway's database.
-    pub gateway: PathBuf,
+    pub(crate) gateway: PathBuf,
     /// The provider.
-    pub authority: Authority,
+    pub(crate) authority: Authority,
     /// The notifier's service.
-    pub sink: Sink,
+    pub(crate) sink: Sink,
     /// Where the services run.
-    pub runtime: Runtime,
+    pub(crate) runtime: Runtime,
 }
 
 /// What a command came to.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Its exit code; none if a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// What it printed.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// What it complained or logged.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 /// A command that runs.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
 }
 
 impl Installation {
     /// One credential, `main`, that feeds channel 1 of a copy of `fixture`.
-    pub fn new(fixture: &str) -> Self {
+    pub(crate) fn new(fixture: &str) -> Self {
         Self::with(fixture, Settings::default())
     }
 
     /// The same with a provider that behaves as `settings` say.
-    pub fn with(fixture: &str, settings: Settings) -> Self {
+    pub(crate) fn with(fixture: &str, settings: Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -102,7 +102,7 @@ impl Installation {
     }
 
     /// Adds a credential with a login of its own; `more` are further lines of its table.
-    pub fn credential(&self, name: &str, more: &str) {
+    pub(crate) fn credential(&self, name: &str, more: &str) {
         let seed = self.authority.seed().unwrap();
         self.secret(&format!("{name}.token"), seed.expose_secret());
         let table = format!(
@@ -114,12 +114,12 @@ impl Installation {
     }
 
     /// A path in the installation's folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file that only its owner may read.
-    pub fn secret(&self, name: &str, text: &str) {
+    pub(crate) fn secret(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::OpenOptions::new()
             .create(true)
@@ -132,24 +132,24 @@ impl Installation {
     }
 
     /// Replaces the configuration.
-    pub fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         self.secret("config.toml", text);
     }
 
     /// The configuration as it stands.
-    pub fn configuration(&self) -> String {
+    pub(crate) fn configuration(&self) -> String {
         fs::read_to_string(self.path("config.toml")).unwrap()
     }
 
     /// Changes a part of the configuration.
-    pub fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = self.configuration();
         assert!(text.contains(from), "{from} is not in the configuration");
         self.configure(&text.replacen(from, to, 1));
     }
 
     /// The program with nothing in its environment, in the installation's folder.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(arguments);
         self.prepare(&mut command);
@@ -157,7 +157,7 @@ impl Installation {
     }
 
     /// Gives a command the installation's folder and an empty environment.
-    pub fn prepare(&self, command: &mut Command) {
+    pub(crate) fn prepare(&self, command: &mut Command) {
         command
             .current_dir(self.folder.path())
             .env_clear()
@@ -165,7 +165,7 @@ impl Installation {
     }
 
     /// Starts a command; what it prints goes to files, which never make it wait.
-    pub fn start(&self, mut command: Command) -> Running {
+    pub(crate) fn start(&self, mut command: Command) -> Running {
         let number = until("a name is free", || {
             (0..1000).find(|number| !self.path(&format!("{number}.out")).exists())
         });
@@ -180,12 +180,12 @@ impl Installation {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.start(self.command(arguments)).end()
     }
 
     /// Runs the program with `input` on its standard input.
-    pub fn run_with(&self, input: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(&self, input: &str, arguments: &[&str]) -> Ran {
         self.secret("input", input);
         let mut command = self.command(arguments);
         command.stdin(fs::File::open(self.path("input")).unwrap());
@@ -193,14 +193,14 @@ impl Installation {
     }
 
     /// Runs the program, which must succeed, and returns what it printed.
-    pub fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
         ran.stdout
     }
 
     /// What `status --json` says of credential `main`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let ran = self.run(&["status", "main", "--json"]);
         let mut report: Value =
             serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
@@ -208,22 +208,22 @@ impl Installation {
     }
 
     /// The row of credential `main`, from the state itself.
-    pub fn row(&self) -> Credential {
+    pub(crate) fn row(&self) -> Credential {
         store::credential::by_name(&self.state(), "main").unwrap()
     }
 
     /// Another connection to our own state, which waits for nobody.
-    pub fn state(&self) -> Connection {
+    pub(crate) fn state(&self) -> Connection {
         open(&self.path("state/state.db"))
     }
 
     /// Another connection to the gateway's database, which waits for nobody.
-    pub fn other(&self) -> Connection {
+    pub(crate) fn other(&self) -> Connection {
         open(&self.gateway)
     }
 
     /// The key of a channel.
-    pub fn key(&self, channel: i64) -> String {
+    pub(crate) fn key(&self, channel: i64) -> String {
         until("the gateway's file can be read", || {
             self.other()
                 .query_row("SELECT key FROM channels WHERE id = ?1", [channel], |row| {
@@ -234,7 +234,7 @@ impl Installation {
     }
 
     /// The refresh token and the access token in use.
-    pub fn tokens(&self, name: &str) -> (Option<String>, Option<String>) {
+    pub(crate) fn tokens(&self, name: &str) -> (Option<String>, Option<String>) {
         let store = Store::open(&self.path("state")).unwrap();
         let (key, name) = (store.key(), name.to_owned());
         let tokens = self.runtime.block_on(store.read(move |db| {
@@ -252,13 +252,13 @@ impl Installation {
     }
 
     /// Whether the newest refresh token of `main`'s login is the one in use, and still good.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         let newest = self.authority.newest(0).unwrap();
         self.authority.alive(0) && self.tokens("main").0.as_deref() == Some(newest.expose_secret())
     }
 
     /// Makes `main` due without the program.
-    pub fn make_due(&self, at: Timestamp) {
+    pub(crate) fn make_due(&self, at: Timestamp) {
         let changed = until("our own state can be written", || {
             self.state()
                 .execute(
@@ -273,7 +273,7 @@ impl Installation {
 
 impl Running {
     /// Waits until the command has ended.
-    pub fn end(mut self) -> Ran {
+    pub(crate) fn end(mut self) -> Ran {
         let status = until("a command has ended", || self.child.try_wait().unwrap());
         Ran {
             code: status.code(),
@@ -283,7 +283,7 @@ impl Running {
     }
 
     /// What it complained or logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
 }
@@ -298,7 +298,7 @@ impl Drop for Running {
 }
 
 /// Who may read a file: its mode's last nine bits.
-pub fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 

@@ -16,7 +16,7 @@ use keyfresh::clock::Clock;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks again and again until `look` finds something; fails when that takes too long.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let watch = Clock::system().stopwatch();
     loop {
         if let Some(found) = look() {

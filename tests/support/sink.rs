@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use url::Url;
 
 /// The service; it stops when dropped.
-pub struct Sink {
+pub(crate) struct Sink {
     url: Url,
     messages: Arc<Mutex<Vec<Value>>>,
     hold: watch::Sender<bool>,
@@ -18,7 +18,7 @@ pub struct Sink {
 
 impl Sink {
     /// Listens on a free port.
-    pub fn new(runtime: &Runtime) -> Self {
+    pub(crate) fn new(runtime: &Runtime) -> Self {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let messages = Arc::new(Mutex::new(Vec::new()));
@@ -46,17 +46,17 @@ impl Sink {
     }
 
     /// Where it takes messages.
-    pub fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
     /// Withholds its answers, or gives them all.
-    pub fn hold(&self, hold: bool) {
+    pub(crate) fn hold(&self, hold: bool) {
         self.hold.send_replace(hold);
     }
 
     /// Title and content of every message so far.
-    pub fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         let messages = self.messages.lock().unwrap();
         let text = |message: &Value| {
             let part = |name: &str| message[name].as_str().unwrap().to_owned();
@@ -66,7 +66,7 @@ impl Sink {
     }
 
     /// The titles alone.
-    pub fn titles(&self) -> Vec<String> {
+    pub(crate) fn titles(&self) -> Vec<String> {
         let messages = self.messages();
         messages
             .iter()
