@@ -1,12 +1,12 @@
 //! Parts that several test programs share.
 #![allow(dead_code, reason = "each test program uses only some of it")]
 
-pub mod daemon;
-pub mod database;
-pub mod gate;
-pub mod gateway;
-pub mod installation;
-pub mod sink;
+pub(crate) mod daemon;
+pub(crate) mod database;
+pub(crate) mod gate;
+pub(crate) mod gateway;
+pub(crate) mod installation;
+pub(crate) mod sink;
 
 use std::time::Duration;
 
