@@ -1,0 +1,180 @@
+//! Our own state: commits shared and undone apart, a full disk, the lock, the pieces that must be there.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use keyfresh::clock::Clock;
+use keyfresh::store::adopt::{Wanted, adopt};
+use keyfresh::store::{self, Error, Lock, Slots, Store, credential};
+
+struct State {
+    dir: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl State {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("state");
+        store::create(&dir).unwrap();
+        Self {
+            dir,
+            _folder: folder,
+        }
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.dir).unwrap()
+    }
+}
+
+fn wanted(name: &str, seed: &str) -> Wanted {
+    Wanted {
+        name: name.to_owned(),
+        seed: Some(seed.into()),
+        client: "client".to_owned(),
+    }
+}
+
+async fn adopted(store: &Store, wanted: Vec<Wanted>) -> Result<(), Error> {
+    let (key, now) = (store.key(), Clock::system().now());
+    store.write(move |db| adopt(db, &key, &wanted, now)).await
+}
+
+async fn names(store: &Store) -> Vec<(String, bool)> {
+    let rows = store.read(credential::all).await.unwrap();
+    rows.into_iter().map(|row| (row.name, row.parked)).collect()
+}
+
+#[tokio::test]
+async fn a_closure_that_fails_undoes_itself_and_no_other() {
+    let state = State::new();
+    let store = state.open();
+    let write = |name: &'static str, fails: bool| {
+        store.write(move |db| {
+            db.execute("INSERT INTO meta VALUES (?1, x'')", [name])?;
+            if fails {
+                return Err(Error::NoSlot);
+            }
+            Ok(())
+        })
+    };
+    let (one, two, three) = tokio::join!(
+        write("one", false),
+        write("two", true),
+        write("three", false)
+    );
+    assert!(one.is_ok() && matches!(two, Err(Error::NoSlot)) && three.is_ok());
+    let kept: Vec<String> = store
+        .read(|db| {
+            let mut statement = db.prepare("SELECT name FROM meta ORDER BY name")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(kept, ["key_id", "one", "three"]);
+    assert!(store.is_trusted());
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_claims_until_the_restart() {
+    let state = State::new();
+    let store = state.open();
+    adopted(&store, vec![wanted("a", "seed-of-a")])
+        .await
+        .unwrap();
+    let owner = store.own().unwrap();
+    store
+        .write(|db| Ok(db.pragma_update(None, "max_page_count", 1)?))
+        .await
+        .unwrap();
+    let big = store
+        .write(|db| {
+            db.execute("INSERT INTO meta VALUES ('big', zeroblob(1000000))", [])?;
+            Ok(())
+        })
+        .await;
+    assert!(big.is_err());
+    assert!(!store.is_trusted());
+
+    let row = store.read(credential::all).await.unwrap().remove(0);
+    let claim = store
+        .claim(
+            &owner,
+            row.clone(),
+            "client".to_owned(),
+            "generic",
+            &Clock::system(),
+        )
+        .await;
+    assert!(matches!(claim, Err(Error::Untrusted)), "{claim:?}");
+    assert_eq!(store.read(credential::all).await.unwrap(), [row]);
+}
+
+#[tokio::test]
+async fn a_seed_is_one_credentials_alone_and_follows_a_renaming() {
+    let state = State::new();
+    let store = state.open();
+    adopted(
+        &store,
+        vec![wanted("a", "seed-of-a"), wanted("b", "seed-of-b")],
+    )
+    .await
+    .unwrap();
+    let stolen = adopted(
+        &store,
+        vec![wanted("a", "seed-of-a"), wanted("b", "seed-of-a")],
+    )
+    .await;
+    assert!(matches!(stolen, Err(Error::Foreign(owner)) if owner == "a"));
+
+    adopted(&store, vec![wanted("c", "seed-of-a")])
+        .await
+        .unwrap();
+    let all = [("b".to_owned(), true), ("c".to_owned(), false)];
+    assert_eq!(names(&store).await, all);
+}
+
+#[test]
+fn the_lock_names_its_holder_and_dies_with_it() {
+    let state = State::new();
+    assert_eq!(Lock::holder(&state.dir).unwrap(), None);
+    let lock = Lock::take(&state.dir).unwrap();
+    let holder = Lock::holder(&state.dir).unwrap().unwrap();
+    assert_eq!(holder.pid, std::process::id());
+    assert!(matches!(Lock::take(&state.dir), Err(Error::Held(found)) if found == holder));
+    drop(lock);
+    assert_eq!(Lock::holder(&state.dir).unwrap(), None);
+    Lock::take(&state.dir).unwrap();
+}
+
+#[test]
+fn what_is_missing_or_foreign_is_never_made_anew() {
+    fn refusal(change: impl Fn(&Path)) -> Error {
+        let state = State::new();
+        change(&state.dir);
+        match Store::open(&state.dir).and_then(|store| Slots::open(&state.dir, store.key())) {
+            Err(error) => error,
+            Ok(_) => panic!("opened"),
+        }
+    }
+    let remove = |name: &'static str| move |dir: &Path| fs::remove_file(dir.join(name)).unwrap();
+    for name in ["state.db", "state.key", "slots/07"] {
+        assert!(matches!(refusal(remove(name)), Error::Missing(path) if path.ends_with(name)));
+    }
+    let other_key = |dir: &Path| fs::write(dir.join("state.key"), [7; 32]).unwrap();
+    assert!(matches!(refusal(other_key), Error::WrongKey));
+    let readable = |dir: &Path| {
+        let mode = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(dir.join("state.key"), mode).unwrap();
+    };
+    let told = refusal(readable).to_string();
+    assert!(told.contains("chmod 600"), "{told}");
+
+    let state = State::new();
+    assert!(matches!(store::create(&state.dir), Err(Error::Exists(_))));
+}
