@@ -161,8 +161,25 @@ fn serve(environment: &Environment) -> Result<bool> {
     Ok(true)
 }
 
-fn init(_environment: &Environment, _owner: &str) -> Result<bool> {
-    Ok(false)
+fn init(environment: &Environment, owner: &str) -> Result<bool> {
+    let installation = config::init(environment, owner)?;
+    for piece in &installation.pieces {
+        let news = if piece.made { "made" } else { "kept" };
+        println!("{news}  {}", piece.path.display());
+    }
+    let state_dir = &installation.config.state_dir;
+    for path in store::create(state_dir)? {
+        println!("made  {}", path.display());
+    }
+    if let Some(owner) = installation.owner {
+        store::give(state_dir, owner)?;
+    }
+    let path = installation.config.path.unwrap_or_default();
+    println!(
+        "next: describe your gateway and credentials in {}, then run `keyfresh check`",
+        path.display()
+    );
+    Ok(true)
 }
 
 /// One thread drives all loops; what blocks runs on threads of its own.

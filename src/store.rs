@@ -260,6 +260,19 @@ pub fn create(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(vec![database, key, lock, slots])
 }
 
+/// Hands `path`, and what is in it, to `owner` (user and group id): root makes a state for others.
+///
+/// # Errors
+/// When the system refuses.
+pub fn give(path: &Path, owner: (u32, u32)) -> Result<(), Error> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).map_err(file(path))? {
+            give(&entry.map_err(file(path))?.path(), owner)?;
+        }
+    }
+    std::os::unix::fs::lchown(path, Some(owner.0), Some(owner.1)).map_err(file(path))
+}
+
 fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -28,7 +28,7 @@ impl Links {
             return Ok(None);
         };
         let now = self.clock.now();
-        let key = match step {
+        let new_key = match step {
             Step::Write => access.map(|access| bring(&channel, &access, &credential, now)),
             Step::Strip | Step::AdoptAndStrip => {
                 json(&channel).map(|json| json.without_refresh_token())
@@ -40,8 +40,8 @@ impl Links {
             channel: channel.id,
             created_time: channel.created_time,
             kind: channel.kind,
-            expected: channel.key.clone(),
-            new_key: key,
+            expected: channel.key,
+            new_key,
             line: link.line,
             enable,
         };
@@ -52,16 +52,17 @@ impl Links {
                 return Ok(None);
             }
             Err(gateway::Error::Database(error)) => return Err(gateway::Error::from(error).into()),
-            // This channel alone cannot take the key.
-            Err(error) => {
-                link.state = State::Pending;
-                link.last_error = Some(chain(&error));
-                return Ok(Some(link));
-            }
+            Err(error) => return Ok(Some(refused(link, &error))),
         }
         if enable {
             link.status = gateway::Status::Enabled.number();
         }
+        info!(
+            credential.name = credential.name,
+            channel = link.channel,
+            step = ?step,
+            "channel written"
+        );
         let learns = self.learns(gateway);
         match step {
             Step::Write => {
@@ -79,13 +80,6 @@ impl Links {
             }
             Step::Strip | Step::AdoptAndStrip | Step::Rest => {}
         }
-        info!(
-            credential.name = credential.name,
-            channel = link.channel,
-            generation = link.generation,
-            step = ?step,
-            "channel written"
-        );
         Ok(Some(link))
     }
 
@@ -101,6 +95,13 @@ impl Links {
             .await?;
         Ok(token.and_then(|token| Some(json(channel)?.with_refresh_token(token.expose_secret()))))
     }
+}
+
+/// This channel alone cannot take the key.
+fn refused(mut link: Link, error: &gateway::Error) -> Link {
+    link.state = State::Pending;
+    link.last_error = Some(chain(error));
+    link
 }
 
 /// The channel's new key text: the token, or the JSON or the lines it stands in.
