@@ -16,6 +16,7 @@ mod private_file;
 mod problem;
 mod raw;
 mod secret;
+mod value;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,23 +106,21 @@ pub fn load(environment: &Environment) -> Result<Config, Problems> {
     let log = log(&mut root);
     root.finish();
     let path = document.file.clone();
-    let problems = document.into_problems();
-    // Without a plan there is a problem; the other way round need not be.
-    let (Some(schedule), Ok(())) = (schedule, &problems) else {
-        return Err(problems.err().unwrap_or(Problems(Vec::new())));
-    };
-    Ok(Config {
-        path,
-        locale,
-        gateway: gateway.settings,
-        one_hub: gateway.one_hub,
-        state_dir,
-        schedule,
-        credentials,
-        notifiers,
-        api,
-        log,
-    })
+    match (schedule, document.into_problems()) {
+        (Some(schedule), problems) if problems.0.is_empty() => Ok(Config {
+            path,
+            locale,
+            gateway: gateway.settings,
+            one_hub: gateway.one_hub,
+            state_dir,
+            schedule,
+            credentials,
+            notifiers,
+            api,
+            log,
+        }),
+        (_, problems) => Err(problems),
+    }
 }
 
 impl Config {

@@ -127,21 +127,19 @@ impl Links {
 
     /// Keeps the channels current until `stop`.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut ailing = false;
         loop {
             let round = match self.pass().await {
                 Ok(round) => {
-                    ailing = false;
+                    self.ailing.store(false, Ordering::Release);
                     round
                 }
                 Err(error) => {
-                    if !ailing {
+                    if !self.ailing.swap(true, Ordering::AcqRel) {
                         warn!(
                             error = chain(&error),
                             "channels cannot be brought up to date"
                         );
                     }
-                    ailing = true;
                     Round::default()
                 }
             };

@@ -35,16 +35,32 @@ pub(super) fn run(
     let _telemetry = telemetry::start(&config.log, environment.journal)?;
     let pick = Pick { names, force };
     runtime()?.block_on(async {
-        match Lock::holder(&config.state_dir)? {
-            Some(_) => by_the_daemon(config, &pick).await,
-            None => by_ourselves(environment, config, &pick).await,
+        // Whoever holds the lock may end meanwhile, or take it first.
+        loop {
+            let pass = match Lock::holder(&config.state_dir)? {
+                Some(_) => by_the_daemon(config, &pick).await?,
+                None => by_ourselves(environment, config, &pick).await?,
+            };
+            if let Some(done) = pass {
+                return Ok(done);
+            }
         }
     })
 }
 
-async fn by_ourselves(environment: &Environment, config: &Config, pick: &Pick) -> Result<bool> {
+/// `None`: another process took the lock first.
+async fn by_ourselves(
+    environment: &Environment,
+    config: &Config,
+    pick: &Pick,
+) -> Result<Option<bool>> {
     let runtime_dir = environment.runtime_dir.clone();
-    let parts = Parts::assemble(config, runtime_dir, Clock::system()).await?;
+    let parts = match Parts::assemble(config, runtime_dir, Clock::system()).await {
+        Err(error) if matches!(error.downcast_ref(), Some(store::Error::Held(_))) => {
+            return Ok(None);
+        }
+        parts => parts?,
+    };
     let before = generations(&Rows::read(&parts.store).await?);
     let watching = parts.once(pick).await?;
     let done = report(&parts.store, pick, &before).await?;
@@ -53,11 +69,12 @@ async fn by_ourselves(environment: &Environment, config: &Config, pick: &Pick) -
             "the gateway may go on using the old key for a while: the next run, or the daemon, looks again"
         );
     }
-    Ok(done)
+    Ok(Some(done))
 }
 
-/// Marks the picked credentials due and waits until the daemon is done with them.
-async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<bool> {
+/// Marks the picked credentials due and waits until the daemon, or another `once`, is done with them;
+/// `None`: it ended before that.
+async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<Option<bool>> {
     let clock = Clock::system();
     let store = Store::open(&config.state_dir)?;
     let rows = Rows::read(&store).await?;
@@ -68,12 +85,16 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<bool> {
             let mut waiting = HashMap::new();
             for mut row in store::credential::all(db)? {
                 let forced = chosen.force && row.may_be_forced(now);
-                if !picked(&chosen, &row) || !(forced || row.is_due(now)) {
+                if !picked(&chosen, &row) {
                     continue;
                 }
-                row.due_at = row.due_at.min(now);
-                store::credential::save(db, &row)?;
-                waiting.insert(row.id, row.attempt);
+                if let Phase::Exchanging { .. } = row.phase {
+                    waiting.insert(row.id, row.attempt - 1);
+                } else if forced || row.is_due(now) {
+                    row.due_at = row.due_at.min(now);
+                    store::credential::save(db, &row)?;
+                    waiting.insert(row.id, row.attempt);
+                }
             }
             Ok(waiting)
         })
@@ -86,19 +107,19 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<bool> {
         clock.pause(POLL).await;
         for row in Rows::read(&store).await?.credentials {
             let settled = !matches!(row.phase, Phase::Exchanging { .. });
-            if settled
-                && waiting
-                    .get(&row.id)
-                    .is_some_and(|attempt| row.attempt > *attempt)
-            {
+            // One that could not be begun was postponed without an attempt.
+            let acted = waiting
+                .get(&row.id)
+                .is_some_and(|attempt| row.attempt > *attempt || !row.is_due(clock.now()));
+            if settled && acted {
                 waiting.remove(&row.id);
             }
         }
         if Lock::holder(&config.state_dir)?.is_none() {
-            bail!("the daemon stopped meanwhile: run `keyfresh once` again");
+            return Ok(None);
         }
     }
-    report(&store, pick, &before).await
+    report(&store, pick, &before).await.map(Some)
 }
 
 fn picked(pick: &Pick, row: &Credential) -> bool {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use figment::value::Value;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::raw::{Table, integer, listed};
+use super::raw::Table;
 use super::secret::Secret;
+use super::value::{integer, listed};
 use crate::provider::{self, Client, ClientAuth, Encoding, Overrides, Rotation};
 
 /// How long before expiry a token is refreshed unless `refresh_before` says otherwise.

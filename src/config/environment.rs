@@ -88,7 +88,8 @@ impl Environment {
             [&self.working_directory, &self.system_directory]
                 .map(|directory| directory.join("config.toml"))
                 .into_iter()
-                .find(|path| path.exists())
+                // One that may not be looked at is there: reading it will say so.
+                .find(|path| path.try_exists().unwrap_or(true))
         })
     }
 }
@@ -284,10 +285,9 @@ fn read_dotenv(environment: &Environment, places: &Places) -> Result<Vec<Variabl
         fault,
         remedy,
     };
-    let taken = std::fs::read_to_string(&path)
-        .map_err(|error| problem(Refusal::from(error).explain(&path)))?
-        .lines()
-        .any(names_ours);
+    let bytes =
+        std::fs::read(&path).map_err(|error| problem(Refusal::from(error).explain(&path)))?;
+    let taken = String::from_utf8_lossy(&bytes).lines().any(names_ours);
     if !taken {
         return Ok(Vec::new());
     }

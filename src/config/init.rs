@@ -54,17 +54,16 @@ pub fn init(environment: &Environment, owner: &str) -> Result<Installation, Prob
         let directory = &environment.working_directory;
         return install(environment, directory, "dir = \"state\"", None);
     }
-    let known = User::from_name(owner).ok().flatten();
-    let user = known.ok_or_else(|| {
-        Problems(vec![Problem {
+    let Ok(Some(user)) = User::from_name(owner) else {
+        return Err(Problems(vec![Problem {
             source: "--owner".to_owned(),
             key: String::new(),
             fault: format!("there is no user {owner}"),
             remedy: "create it (`systemd-sysusers`), or name the user that will run keyfresh: \
                      keyfresh init --owner USER"
                 .to_owned(),
-        }])
-    })?;
+        }]));
+    };
     let ids = (user.uid.as_raw(), user.gid.as_raw());
     let directory = &environment.system_directory;
     install(environment, directory, &STATE[1..], Some(ids))
@@ -158,6 +157,7 @@ fn write_new(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::getegid;
     use std::os::unix::fs::PermissionsExt;
 
     fn nobody_told_anything(directory: &Path) -> Environment {
@@ -181,7 +181,7 @@ mod tests {
                 &environment,
                 &directory.path().join("new"),
                 "dir = \"state\"",
-                None,
+                Some((geteuid().as_raw(), getegid().as_raw())),
             )
         };
         let first = run().unwrap();

@@ -100,7 +100,8 @@ impl Refusal {
             ),
             Self::Unreadable(error) => (
                 format!("{shown} cannot be read ({})", error.kind()),
-                "make it a file that the user running keyfresh owns".to_owned(),
+                "run keyfresh as the file's owner (sudo -u USER), or give it to the user who runs keyfresh"
+                    .to_owned(),
             ),
         }
     }

@@ -51,7 +51,9 @@ impl Table<'_> {
             _ => {
                 let name = fallback?;
                 let path = self.document.places.locate(name);
-                path.exists().then(|| self.secret_file(&file_key, name))?
+                path.try_exists()
+                    .unwrap_or(true)
+                    .then(|| self.secret_file(&file_key, name))?
             }
         }
     }

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use super::{Error, existing, file};
+use super::{Error, check_owner, existing, file};
 
 /// The right to refresh with this state; released when dropped.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Held`] with the holder's name when another process has it.
     pub fn take(dir: &Path) -> Result<Self, Error> {
+        check_owner(dir)?;
         let path = existing(dir.join("state.lock"), 0o600)?;
         let mut lock = open(&path)?;
         match lock.try_lock() {
@@ -57,6 +58,7 @@ impl Lock {
     /// # Errors
     /// When the file cannot be read.
     pub fn holder(dir: &Path) -> Result<Option<Holder>, Error> {
+        check_owner(dir)?;
         let path = existing(dir.join("state.lock"), 0o600)?;
         let mut lock = open(&path)?;
         match lock.try_lock_shared() {

@@ -1,5 +1,29 @@
 //! Parts that several test programs share.
 #![allow(dead_code, reason = "each test program uses only some of it")]
 
+pub(crate) mod daemon;
 pub(crate) mod database;
+pub(crate) mod gate;
 pub(crate) mod gateway;
+pub(crate) mod installation;
+pub(crate) mod sink;
+
+use std::time::Duration;
+
+use keyfresh::clock::Clock;
+
+/// How long anything that a test waits for may take; only a failure takes so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Looks again and again until `look` finds something; fails when that takes too long.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let watch = Clock::system().stopwatch();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(watch.elapsed() < PATIENCE, "waited too long until {what}");
+        // Leaves the processor to whom is waited for; what is looked at cannot wake anybody.
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}

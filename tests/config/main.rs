@@ -1,89 +1,28 @@
 //! Configurations as people write them: a directory, some variables, and what comes of them.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod canary;
+mod example;
+mod place;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use keyfresh::config::{ChannelRef, Config, Environment, Problems, load};
+use keyfresh::config::{ChannelRef, Config};
 use keyfresh::notify::EventKind;
+use place::Place;
 use secrecy::ExposeSecret;
-use tempfile::TempDir;
 
-const EXAMPLE: &str = include_str!("../config.example.toml");
-
-/// The process's surroundings.
-struct Place {
-    directory: TempDir,
-    environment: Environment,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let environment = Environment {
-            config: None,
-            variables: Vec::new(),
-            credentials_directory: None,
-            working_directory: directory.path().to_owned(),
-            system_directory: directory.path().join("etc"),
-            runtime_dir: None,
-            journal: false,
-        };
-        Self {
-            directory,
-            environment,
-        }
-    }
-
-    fn with(config: &str) -> Self {
-        Self::new().file("config.toml", config)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn file(self, name: &str, content: &str) -> Self {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        self.mode(name, 0o600)
-    }
-
-    fn mode(self, name: &str, mode: u32) -> Self {
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
-        self
-    }
-
-    fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.variables.push((name.into(), value.into()));
-        self
-    }
-
-    fn credentials_directory(mut self, name: &str) -> Self {
-        self.environment.credentials_directory = Some(self.path(name));
-        self
-    }
-
-    fn load(&self) -> Result<Config, Problems> {
-        load(&self.environment)
-    }
-
-    fn config(&self) -> Config {
-        self.load().unwrap_or_else(|problems| panic!("{problems}"))
-    }
-
-    /// Every problem, with `DIR` for the directory.
-    fn problems(&self) -> String {
-        let problems = self.load().expect_err("a problem").to_string();
-        problems.replace(&self.directory.path().display().to_string(), "DIR")
-    }
-}
+/// As long as no name of a key is, and nothing else in any text.
+const CANARY: &str = "CANARY.v1-9a8b7c6d5e4f3a2b1c0d/CANARY";
 
 const CREDENTIAL: &str = "[credentials.a]\nprovider = \"openai-auth0\"\n";
 
@@ -107,7 +46,7 @@ fn nothing_at_all_is_valid() {
 
 #[test]
 fn mistakes_come_all_at_once() {
-    let config = include_str!("fixtures/config/mistakes.toml");
+    let config = include_str!("mistakes.toml");
     let place = Place::with(config)
         .file("config/open.token", "x")
         .file("open.token", "token")
@@ -374,95 +313,6 @@ fn what_needs_a_restart_is_named() {
     );
 }
 
-/// The example with every key in force; `to` stays out, for it excludes `topic`.
-fn uncommented() -> String {
-    let line = |line: &str| match line.strip_prefix('#') {
-        Some(key) if key.starts_with("to = ") => String::new(),
-        Some(key) if !key.starts_with(' ') => key.to_owned(),
-        _ => line.to_owned(),
-    };
-    EXAMPLE.lines().map(|text| line(text) + "\n").collect()
-}
-
-fn complete() -> Place {
-    let files = [
-        "gateway.token",
-        "one-hub.user_token_secret",
-        "one-hub.hashids_salt",
-        "chatgpt.token",
-    ];
-    let files = files.iter().chain(&[
-        "chatgpt.client_secret",
-        "pushplus.token",
-        "token_secret",
-        "hashids_salt",
-        "token_secret.previous",
-    ]);
-    files
-        .fold(Place::with(&uncommented()), |place, name| {
-            place.file(name, CANARY)
-        })
-        .file("chatgpt.proxy", "socks5://u:CANARY@127.0.0.1:1080")
-}
-
-#[test]
-fn the_example_shows_every_default() {
-    assert!(Place::with(EXAMPLE).config().credentials.is_empty());
-    let place = complete();
-    let (shown, default) = (place.config(), Place::with("").config());
-    let settings = |config: &Config| {
-        let (api, log) = (&config.api, &config.log);
-        let words = (
-            config.locale,
-            &config.state_dir,
-            &api.listen,
-            log.level,
-            log.format,
-            log.keep_days,
-        );
-        format!("{words:?} {:?}", config.schedule)
-    };
-    assert_eq!(settings(&shown), settings(&default));
-
-    let least = Place::with(
-        "[gateway]\ndatabase = \"/opt/one-api/one-api.db\"\n\
-         [credentials.chatgpt]\nprovider = \"openai-auth0\"\n\
-         [notify.wechat]\ntype = \"pushplus\"\ntoken = \"t\"\n",
-    );
-    let (shown, default) = (place.config(), least.config());
-    assert_eq!(shown.notifiers[0].events, default.notifiers[0].events);
-    assert_eq!(
-        shown.credentials[0].refresh_before,
-        default.credentials[0].refresh_before
-    );
-    let client = |config: &Config| {
-        let client = &config.credentials[0].client;
-        let words = (
-            &client.token_url,
-            &client.client_id,
-            client.client_auth,
-            client.body,
-            &client.redirect_uri,
-        );
-        format!(
-            "{words:?} {:?}",
-            (
-                client.rotation,
-                client.grace,
-                client.timeout,
-                client.lifetime
-            )
-        )
-    };
-    assert_eq!(client(&shown), client(&default));
-    let (shown, default) = (shown.gateway.unwrap(), default.gateway.unwrap());
-    assert_eq!(shown.database, default.database);
-    assert_eq!(
-        (shown.kind, shown.busy_timeout),
-        (default.kind, default.busy_timeout)
-    );
-}
-
 /// Every table with every key it knows, as an unknown key's remedy tells them.
 fn known() -> Vec<(String, Vec<String>)> {
     let tables = [
@@ -475,7 +325,7 @@ fn known() -> Vec<(String, Vec<String>)> {
         "api",
         "log",
     ];
-    let sections: Vec<String> = tables
+    let config: Vec<String> = tables
         .iter()
         .map(|table| {
             let header = if table.is_empty() {
@@ -491,7 +341,7 @@ fn known() -> Vec<(String, Vec<String>)> {
             format!("{header}zzzzzzzzzzzzzzzz = 1\n{kind}")
         })
         .collect();
-    let problems = Place::with(&sections.concat()).load().unwrap_err();
+    let problems = Place::with(&config.concat()).load().unwrap_err();
     let keys = |table: &str| {
         let unknown = format!("{table}.zzzzzzzzzzzzzzzz");
         let problem = problems
@@ -505,91 +355,4 @@ fn known() -> Vec<(String, Vec<String>)> {
         )
     };
     tables.into_iter().map(keys).collect()
-}
-
-#[test]
-fn the_example_shows_every_key() {
-    for (table, keys) in known() {
-        let keys = keys
-            .iter()
-            .filter(|key| !table.is_empty() || *key == "locale");
-        for key in keys {
-            let is_shown = |key: &str| {
-                EXAMPLE
-                    .lines()
-                    .any(|line| line.starts_with(&format!("#{key} = ")))
-            };
-            assert!(
-                is_shown(key) || is_shown(&format!("{key}_file")),
-                "{table}: {key}"
-            );
-        }
-    }
-}
-
-/// As long as no name of a key is, and nothing else in any text.
-const CANARY: &str = "CANARY.v1-9a8b7c6d5e4f3a2b1c0d/CANARY";
-
-#[test]
-fn no_value_is_ever_shown() {
-    let forms = [
-        format!("\"{CANARY}\""),
-        CANARY.to_owned(),
-        format!("\"{CANARY}"),
-        format!("[\"{CANARY}\", 1, {{ id = \"{CANARY}\" }}]"),
-        format!("{{ \"{CANARY}\" = \"{CANARY}\" }}"),
-        format!("\"{CANARY} {CANARY} {CANARY} {CANARY} {CANARY}\""),
-        format!("\"https://u:{CANARY}@h.example/#x\""),
-        format!("\"mysql://u:{CANARY}@h/d\""),
-        format!("\"/{CANARY}\""),
-        format!("\"\"\"\n{CANARY}\n{CANARY}\"\"\""),
-    ];
-    let mut refused = 0;
-    let mut check = |place: Place, what: &str| {
-        let text = match place.load() {
-            Ok(config) => format!("{config:?}"),
-            Err(problems) => {
-                refused += 1;
-                format!("{problems}\n{problems:?}")
-            }
-        };
-        // What is no secret may show in `Debug` of a good configuration, never in a problem.
-        let may_show = text.starts_with("Config") && !is_secret(what);
-        let shown = text.contains("CANARY") && !may_show;
-        assert!(!shown, "{what}: {text}");
-    };
-    for (table, keys) in known() {
-        let unknown = ["unknown".to_owned(), "unknown_file".to_owned()];
-        for key in keys.iter().chain(&unknown) {
-            for form in &forms {
-                let header = if table.is_empty() {
-                    String::new()
-                } else {
-                    format!("[{table}]\n")
-                };
-                let typed = format!("{header}{key} = {form}\n");
-                check(Place::with(&typed), key);
-                let name = format!("KEYFRESH_{table}__{key}")
-                    .replace('.', "__")
-                    .to_uppercase();
-                let name = name.replace("KEYFRESH___", "KEYFRESH_");
-                check(Place::new().variable(&name, form), key);
-            }
-        }
-    }
-    assert!(refused > 500, "{refused}");
-}
-
-fn is_secret(key: &str) -> bool {
-    ["secret", "salt", "token", "proxy"]
-        .iter()
-        .any(|word| key.contains(word))
-        && !key.ends_with("_file")
-        && key != "token_url"
-}
-
-#[test]
-fn a_good_configuration_hides_its_secrets() {
-    let text = format!("{:?}", complete().config());
-    assert!(!text.contains("CANARY"), "{text}");
 }
