@@ -116,6 +116,7 @@ async fn first_refresh(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Resul
         narrator.notice().await
     };
     let ((), (title, body)) = tokio::try_join!(pass(crew), show)?;
+    narrator.sent(1)?;
     crew.translate().await?;
     let english = narrator.translation()?;
     screen.notice(&title, &body)?;
@@ -187,6 +188,7 @@ async fn lost_answer(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Result<
         narrator.notice().await
     };
     tokio::try_join!(pass(crew), show)?;
+    narrator.sent(1)?;
     crew.translate().await?;
     stage.clock.set(stage.clock.now() + TimeDelta::minutes(1));
     let mut narrator = Narrator::new(stage, crew.parts.store.clone(), screen).await?;
@@ -251,12 +253,11 @@ async fn recovery(stage: &Stage, screen: &mut Screen) -> Result<()> {
     narrator.intervene("start", "the state says: attempt in flight, slot 00")?;
     let show = async {
         narrator.settle().await?;
-        narrator.nothing_was_sent()?;
         narrator.deliver().await?;
         narrator.notice().await
     };
     tokio::try_join!(pass(&crew), show)?;
-    narrator.nothing_was_sent()?;
+    narrator.sent(0)?;
     Ok(screen.remark("Nothing was sent again and nothing was lost.")?)
 }
 
@@ -298,6 +299,7 @@ async fn refresh(
         narrator.notice().await
     };
     tokio::try_join!(pass(crew), show)?;
+    narrator.sent(1)?;
     crew.translate().await
 }
 
