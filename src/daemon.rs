@@ -91,6 +91,18 @@ impl Parts {
         })
     }
 
+    /// Takes the credentials, channels and schedule of `config` into force; exchanges under way settle as
+    /// they began.
+    ///
+    /// # Errors
+    /// When a seed belongs to another credential, or the state cannot be written; then nothing changes.
+    pub async fn adopt(&self, config: &Config) -> Result<(), store::Error> {
+        adopt(config, &self.store, &self.clock).await?;
+        self.settings.send_replace(Arc::new(job(config)));
+        self.wakers.wake_all();
+        Ok(())
+    }
+
     /// One pass: links brought up to date, what is due refreshed and delivered, notices sent. Returns
     /// whether a gateway may still serve an old key: the watch is left to the next run or the daemon.
     ///

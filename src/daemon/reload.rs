@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::{Parts, adopt, couriers, job};
+use super::{Parts, couriers};
 use crate::config::{self, Config, Environment};
 use crate::http::Http;
 use crate::notify::{Courier, Detail, EventKind};
@@ -65,12 +65,10 @@ impl Reloader {
 
     async fn apply(&mut self, config: &Config, parts: &Parts) -> Result<()> {
         let fresh = couriers(config, &parts.store, &Http::new()?, &parts.clock).await?;
-        adopt(config, &parts.store, &parts.clock).await?;
+        parts.adopt(config).await?;
         self.telemetry.set_level(config.log.level)?;
-        parts.settings.send_replace(Arc::new(job(config)));
         self.halt().await;
         self.start(fresh, parts);
-        parts.wakers.wake_all();
         Ok(())
     }
 

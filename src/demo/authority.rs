@@ -124,6 +124,25 @@ pub enum Ruling {
     Untouched,
 }
 
+/// What a token is to the server that issued it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issued {
+    /// A refresh token.
+    Refresh {
+        /// The login it belongs to: 0 for the first seed, and so on.
+        family: usize,
+        /// Its place there: 0 for the seed.
+        generation: usize,
+    },
+    /// An access token.
+    Access {
+        /// The login it came of.
+        family: usize,
+        /// Which grant of that login brought it, counted from 1.
+        grant: usize,
+    },
+}
+
 /// One request, as the server saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -199,6 +218,12 @@ impl Authority {
     #[must_use]
     pub fn newest(&self, family: usize) -> Option<SecretString> {
         self.desk.books().families.newest(family)
+    }
+
+    /// What `token` is, if it was issued here.
+    #[must_use]
+    pub fn what_is(&self, token: &SecretString) -> Option<Issued> {
+        self.desk.books().families.what_is(token.expose_secret())
     }
 
     /// Whether a family's newest token can still be exchanged.

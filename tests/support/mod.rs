@@ -6,7 +6,9 @@ pub(crate) mod database;
 pub(crate) mod gate;
 pub(crate) mod gateway;
 pub(crate) mod installation;
+pub(crate) mod picture;
 pub(crate) mod sink;
+pub(crate) mod world;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Ruling, Settings};
+use super::{Issued, Ruling, Settings};
 use crate::clock::Timestamp;
 use crate::secret::{self, random_text};
 
@@ -21,6 +21,7 @@ pub(super) type Place = (usize, usize);
 pub(super) struct Families {
     all: Vec<Family>,
     places: HashMap<String, Place>,
+    grants: HashMap<String, Place>,
     issued: Vec<SecretString>,
 }
 
@@ -28,6 +29,7 @@ pub(super) struct Families {
 struct Family {
     dead: bool,
     tokens: Vec<Token>,
+    granted: usize,
 }
 
 struct Token {
@@ -44,6 +46,14 @@ impl Families {
 
     pub(super) fn place(&self, token: &str) -> Option<Place> {
         self.places.get(token).copied()
+    }
+
+    pub(super) fn what_is(&self, token: &str) -> Option<Issued> {
+        let refresh = self.places.get(token);
+        let refresh = refresh.map(|&(family, generation)| Issued::Refresh { family, generation });
+        let access = self.grants.get(token);
+        let access = access.map(|&(family, grant)| Issued::Access { family, grant });
+        refresh.or(access)
     }
 
     pub(super) fn newest(&self, family: usize) -> Option<SecretString> {
@@ -96,6 +106,9 @@ impl Families {
             random_text(32)?
         };
         self.issued.push(access.clone());
+        self.all[family].granted += 1;
+        let grant = (family, self.all[family].granted);
+        self.grants.insert(access.expose_secret().to_owned(), grant);
         let used = &mut self.all[family].tokens[token];
         if !settings.rotates {
             return Ok((access, used.text.clone()));
