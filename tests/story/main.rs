@@ -6,4 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answer;
+mod login;
 mod schedule;
+mod unconfirmed;
