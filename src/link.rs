@@ -86,6 +86,8 @@ type Survey = Result<HashMap<CredentialId, bool>, String>;
 pub struct Round {
     /// Channels written.
     pub written: usize,
+    /// Whether some channel changed between the look and the write.
+    overtaken: bool,
     /// Until when some link wants to be looked at every second.
     watch_until: Option<Timestamp>,
     /// When some link wants to be looked at again.
@@ -157,12 +159,30 @@ impl Links {
         self.ailing.load(Ordering::Acquire)
     }
 
-    /// Looks at every link once and does what it needs.
+    /// Looks at every link and does what it needs; again for channels that changed in between, as
+    /// one does whose other line was just written.
     ///
     /// # Errors
     /// When the state or the gateway's database cannot be read or written; what was done is kept.
     pub async fn pass(&self) -> Result<Round, Error> {
         let _turn = self.turn.lock().await;
+        let mut round = self.look().await?;
+        let mut written = round.written;
+        while round.overtaken && round.written > 0 {
+            round = self.look().await?;
+            written += round.written;
+        }
+        if round.overtaken {
+            self.wakers.links.notify_one();
+        }
+        if written > 0 {
+            self.survey.lock().await.take();
+            self.wakers.notices.send_replace(());
+        }
+        Ok(Round { written, ..round })
+    }
+
+    async fn look(&self) -> Result<Round, Error> {
         let mut round = Round::default();
         let links = self.store.read(store::link::all).await?;
         if links.is_empty() {
@@ -176,7 +196,8 @@ impl Links {
             let mut failure = None;
             for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
                 match self.act(&gateway, plan).await {
-                    Ok(link) => acted.extend(link),
+                    Ok(Some(link)) => acted.push(link),
+                    Ok(None) => round.overtaken = true,
                     Err(error) => {
                         failure = Some(error);
                         break;
@@ -201,10 +222,6 @@ impl Links {
             if let Some(error) = failure {
                 return Err(error);
             }
-        }
-        if round.written > 0 {
-            self.survey.lock().await.take();
-            self.wakers.notices.send_replace(());
         }
         Ok(round)
     }
