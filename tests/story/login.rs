@@ -8,7 +8,9 @@ use crate::support::world::{World, hours, minutes, whole};
 
 async fn dead() -> World {
     let mut world = World::new("one-api.db").await;
-    world.authority.fault(&Fault::Error(400, "invalid_grant"), 1);
+    world
+        .authority
+        .fault(&Fault::Error(400, "invalid_grant"), 1);
     world.once().await;
     world
 }

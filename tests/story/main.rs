@@ -7,6 +7,11 @@
 mod support;
 
 mod answer;
+mod channel;
+mod flight;
+mod gateway;
+mod interrupted;
 mod login;
 mod schedule;
+mod trouble;
 mod unconfirmed;

@@ -41,9 +41,14 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate before `target`.
+    /// A gate before `target`, in `runtime`.
     pub(crate) fn new(runtime: &Runtime, target: &Url) -> Self {
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        runtime.block_on(Self::start(target))
+    }
+
+    /// A gate before `target`.
+    pub(crate) async fn start(target: &Url) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut url = target.clone();
         url.set_port(Some(listener.local_addr().unwrap().port()))
             .unwrap();
@@ -51,7 +56,7 @@ impl Gate {
         let stop = watch::Sender::new(Stop::Nowhere);
         let reached = watch::Sender::new(0);
         let (orders, arrivals) = (stop.clone(), reached.clone());
-        let task = runtime.spawn(async move {
+        let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 tokio::spawn(relay(
@@ -78,6 +83,12 @@ impl Gate {
     /// Stops exchanges there from now on; what was stopped elsewhere goes on.
     pub(crate) fn stop(&self, at: Stop) {
         self.stop.send_replace(at);
+    }
+
+    /// Waits until so many exchanges were stopped.
+    pub(crate) async fn arrival(&self, count: usize) {
+        let mut reached = self.reached.subscribe();
+        reached.wait_for(|reached| *reached >= count).await.unwrap();
     }
 
     /// How many exchanges were stopped so far.

@@ -1,6 +1,7 @@
 //! Parts that several test programs share.
 #![allow(dead_code, reason = "each test program uses only some of it")]
 
+pub(crate) mod console;
 pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod gate;

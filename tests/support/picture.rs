@@ -3,12 +3,14 @@
 //! run.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use keyfresh::credential::{Credential, Phase};
 use keyfresh::demo::authority::Issued;
-use keyfresh::secret::{ExposeSecret as _, SecretString};
+use keyfresh::secret::{ExposeSecret as _, SecretString, mask};
 use keyfresh::store::link::{Link, State};
 use keyfresh::store::{self, Error};
+use rusqlite::{Connection, OpenFlags};
 
 use super::world::World;
 
@@ -50,6 +52,13 @@ impl World {
             writeln!(picture, "notice {}", notice["title"].as_str().unwrap()).unwrap();
         }
         picture
+    }
+
+    /// The last notice's content.
+    pub(crate) fn last_notice(&self) -> String {
+        let received = self.sink.received();
+        let content = received.last().unwrap()["content"].as_str().unwrap();
+        self.steady(&self.text(content))
     }
 
     /// When each request came.
@@ -130,7 +139,7 @@ impl World {
         }
         match self.stored(link) {
             Some((status, key)) => write!(line, ": status {status}, {key}").unwrap(),
-            None => line += ": none",
+            None => line += ": nothing to be seen",
         }
         write!(line, "; {}", link.state.name()).unwrap();
         if link.state != State::Pending || link.generation > 0 {
@@ -154,13 +163,16 @@ impl World {
         line + "\n"
     }
 
-    /// Status and key of the channel, or of its line, as they stand in the gateway's database.
+    /// Status and key of the channel, or of its line, as they stand in the gateway's database; nothing
+    /// while that cannot be read.
     fn stored(&self, link: &Link) -> Option<(i64, String)> {
         let sql = "SELECT status, CAST(key AS TEXT) FROM channels WHERE id = ?1";
-        let (status, key): (i64, String) = self
-            .other()
-            .query_row(sql, [link.channel], |row| Ok((row.get(0)?, row.get(1)?)))
-            .ok()?;
+        let gateway = Connection::open_with_flags(&self.gateway, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let row = gateway.and_then(|gateway| {
+            gateway.busy_timeout(Duration::ZERO)?;
+            gateway.query_row(sql, [link.channel], |row| Ok((row.get(0)?, row.get(1)?)))
+        });
+        let (status, key): (i64, String) = row.ok()?;
         let key = match link.line {
             Some(line) => key.lines().nth(line)?.to_owned(),
             None => key,
@@ -172,7 +184,9 @@ impl World {
     pub(crate) fn text(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for token in self.authority.issued() {
-            text = text.replace(token.expose_secret(), &self.token(&token));
+            let name = self.token(&token);
+            text = text.replace(token.expose_secret(), &name);
+            text = text.replace(&mask(token.expose_secret()), &format!("masked {name}"));
         }
         text
     }
@@ -195,7 +209,10 @@ impl World {
 
     /// `text` without what differs from run to run.
     pub(crate) fn steady(&self, text: &str) -> String {
-        let text = text.replace(self.path("").to_str().unwrap(), "/folder/");
+        let us = nix::unistd::geteuid();
+        let text = text
+            .replace(self.path("").to_str().unwrap(), "/folder/")
+            .replace(&format!(" id {us}"), " id ours");
         let mut parts = text.split("127.0.0.1:");
         let mut steady = parts.next().unwrap_or_default().to_owned();
         for part in parts {

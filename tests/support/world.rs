@@ -21,6 +21,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::database;
+use super::gate::Gate;
 
 /// When every story begins: a Saturday morning in Shanghai, two days before the weekly refresh.
 const BEGIN: &str = "2026-11-21T02:00:00Z";
@@ -110,8 +111,34 @@ impl World {
 
     /// One pass, as `keyfresh once` makes it.
     pub(crate) async fn once(&mut self) {
-        let parts = self.parts().await;
-        parts.once(&Pick::default()).await.unwrap();
+        self.try_once().await.unwrap();
+    }
+
+    /// One pass that may fail; whether a gateway may still serve an old key.
+    pub(crate) async fn try_once(&mut self) -> anyhow::Result<bool> {
+        self.parts().await.once(&Pick::default()).await
+    }
+
+    /// A pass begins: what is due is claimed and sent, and may still be under way.
+    pub(crate) async fn begin_pass(&mut self) {
+        self.check_channels().await;
+        let refresher = &self.parts().await.refresher;
+        refresher.pass(&Pick::default()).await.unwrap();
+    }
+
+    /// The pass that [`begin_pass`](Self::begin_pass) began ends.
+    pub(crate) async fn end_pass(&mut self) {
+        self.parts().await.refresher.settled().await;
+        self.once().await;
+    }
+
+    /// Puts a gate before the provider, for every credential configured so far.
+    pub(crate) async fn gate(&mut self) -> Gate {
+        let gate = Gate::start(self.authority.url()).await;
+        for settings in &mut self.config.credentials {
+            settings.client.token_url = gate.url().clone();
+        }
+        gate
     }
 
     /// One pass over the channels alone, as the daemon makes them in between.
@@ -132,9 +159,14 @@ impl World {
 
     /// A pass happens as soon as `main` may be exchanged again.
     pub(crate) async fn when_due(&mut self) {
+        self.wait_until_due().await;
+        self.once().await;
+    }
+
+    /// Lets time pass until `main` may be exchanged again.
+    pub(crate) async fn wait_until_due(&mut self) {
         let ready = self.row("main").await.ready_at(self.clock.now()).unwrap();
         self.clock.set(ready);
-        self.once().await;
     }
 
     /// Ends the job; the rows stay.
@@ -198,6 +230,21 @@ impl World {
     /// The text in a channel's key.
     pub(crate) fn key(&self, channel: i64) -> String {
         let sql = "SELECT key FROM channels WHERE id = ?1";
+        self.other()
+            .query_row(sql, [channel], |row| row.get(0))
+            .unwrap()
+    }
+
+    /// Somebody else writes a channel's key.
+    pub(crate) fn set_key(&self, channel: i64, key: &str) {
+        let sql = "UPDATE channels SET key = ?2 WHERE id = ?1";
+        let changed = self.other().execute(sql, (channel, key)).unwrap();
+        assert_eq!(changed, 1);
+    }
+
+    /// A channel's status.
+    pub(crate) fn status(&self, channel: i64) -> i64 {
+        let sql = "SELECT status FROM channels WHERE id = ?1";
         self.other()
             .query_row(sql, [channel], |row| row.get(0))
             .unwrap()
