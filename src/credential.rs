@@ -242,7 +242,7 @@ impl Credential {
         let safe_at = if repeatable {
             now
         } else {
-            self.nothing_left_to_lose(now)
+            self.nothing_left_to_lose(claimed, terms.client.lifetime, now)
         };
         let resend_at = if self.failures == 1 {
             safe_at
@@ -259,11 +259,16 @@ impl Credential {
         vec![self.told(EventKind::Dead, None)]
     }
 
-    /// From when on a replay can cost nothing: the access token is as good as expired, or none exists.
-    fn nothing_left_to_lose(&self, now: Timestamp) -> Timestamp {
-        let (Some(obtained), Some(expires)) = (self.obtained_at, self.expires_at) else {
-            return now;
-        };
+    /// From when on a replay can cost nothing: the access token is as good as expired. Before the first
+    /// grant that is the one that the channels hold; it counts as new when the claim was made.
+    fn nothing_left_to_lose(
+        &self,
+        claimed: Timestamp,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Timestamp {
+        let obtained = self.obtained_at.unwrap_or(claimed);
+        let expires = self.expires_at.unwrap_or(obtained + lifetime);
         let margin = TimeDelta::hours(1).min((expires - obtained) / 8);
         (expires - margin).max(now)
     }

@@ -164,6 +164,21 @@ fn an_unconfirmed_token_is_sent_again_only_when_nothing_is_left_to_lose() {
 }
 
 #[test]
+fn a_first_token_of_unknown_fate_spares_the_key_in_service() {
+    let mut terms = terms(Rotation::Unknown, 0);
+    terms.client.lifetime = Duration::from_hours(8);
+    let mut row = Credential {
+        generation: 0,
+        obtained_at: None,
+        expires_at: None,
+        ..rested()
+    };
+    let now = at(START);
+    exchange(&mut row, &unconfirmed(), &terms, now);
+    assert_eq!(row.ready_at(now), Some(now + TimeDelta::hours(7)));
+}
+
+#[test]
 fn an_unconfirmed_token_with_an_expired_key_is_sent_again_at_once_then_by_the_ladder() {
     let terms = terms(Rotation::Rotates, 0);
     let mut row = rested();
