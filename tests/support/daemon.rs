@@ -118,18 +118,33 @@ impl Daemon {
 
     /// Waits until its thread called `name` sleeps between two tries of a lock that another has.
     pub(crate) fn waits_for_a_lock(&self, name: &str) {
-        let tasks = format!("/proc/{}/task", self.pid());
         until(&format!("{name} waits for a lock"), || {
-            let mut tasks = fs::read_dir(&tasks).unwrap();
-            let thread = tasks.find_map(|task| {
-                let path = task.unwrap().path();
-                let comm = fs::read_to_string(path.join("comm")).ok()?;
-                (comm.trim() == name).then_some(path)
-            })?;
-            let call = fs::read_to_string(thread.join("syscall")).ok()?;
+            let call = self.thread(name, "syscall")?;
             let number = call.split(' ').next()?;
             SLEEPING.contains(&number).then_some(())
         });
+    }
+
+    /// Waits until its thread called `name`, else idle, is asked again and again.
+    pub(crate) fn tries_again_and_again(&self, name: &str) {
+        let woken = || {
+            let status = self.thread(name, "status")?;
+            let (_, count) = status.split_once("\nvoluntary_ctxt_switches:")?;
+            count.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let before = until("the thread is there", woken);
+        until(&format!("{name} tries again"), || {
+            (woken()? >= before + 10).then_some(())
+        });
+    }
+
+    /// What `/proc` says of one of its threads.
+    fn thread(&self, name: &str, file: &str) -> Option<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let folder = tasks.map(|task| task.unwrap().path()).find(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        });
+        fs::read_to_string(folder?.join(file)).ok()
     }
 
     /// The status and body of a page of its listener.

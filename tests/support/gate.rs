@@ -1,5 +1,6 @@
 //! A relay before the token endpoint that stops the bytes of an exchange where a test wants it.
 
+use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -116,6 +117,13 @@ async fn relay(
     if stop == Stop::Request {
         arrived();
         orders.changed().await.ok()?;
+        // A request whose sender was killed meanwhile is lost.
+        let is_there = client
+            .try_read(&mut [0])
+            .is_err_and(|error| error.kind() == WouldBlock);
+        if !is_there {
+            return None;
+        }
     }
     let mut upstream = TcpStream::connect(server).await.ok()?;
     upstream.write_all(&request).await.ok()?;
