@@ -151,9 +151,10 @@ impl Daemon {
     pub(crate) fn page(&self, path: &str) -> (u16, String) {
         let address = until("it listens", || {
             let log = self.log();
-            let (_, rest) = log.split_once("listen=")?;
-            let end = rest.find(char::is_whitespace)?;
-            Some(rest[..end].to_owned())
+            let (_, rest) = log.split_once("listening")?;
+            let (_, rest) = rest.split_once("127.0.0.1:")?;
+            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
+            Some(format!("127.0.0.1:{}", &rest[..end]))
         });
         let mut stream = TcpStream::connect(address).unwrap();
         write!(
