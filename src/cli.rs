@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Environment, Problems};
 use crate::notify::Outcome;
-use crate::{daemon, store};
+use crate::{daemon, demo, store};
 
 /// Keeps the OAuth keys of an LLM gateway (One-API, New API, One-Hub) fresh.
 #[derive(Parser)]
@@ -37,8 +37,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the whole job in two minutes: own provider, gateway file and PushPlus sink, all on loopback
-    Demo,
+    /// Show the whole job in a minute: own provider, gateway file and PushPlus sink, all on loopback
+    Demo {
+        /// Make one pass in this folder of a demo: the process that the demo kills
+        #[arg(long, hide = true, value_name = "DIR")]
+        child: Option<PathBuf>,
+    },
     /// Make what is missing of configuration and secrets, and the state; overwrite nothing
     Init {
         /// Who will own the files when root makes them
@@ -126,9 +130,13 @@ pub fn main() -> ExitCode {
 
 /// `Ok(false)`: done, but a person is needed.
 fn run(arguments: Arguments) -> Result<bool> {
+    // Before anything of the environment is looked at: the demo ignores it.
+    if let Command::Demo { child } = &arguments.command {
+        return runtime()?.block_on(demo::run(child.as_deref()));
+    }
     let environment = config::Environment::of_process(arguments.config)?;
     match arguments.command {
-        Command::Demo => Ok(false),
+        Command::Demo { .. } => Ok(false),
         Command::Init { owner } => init(&environment, &owner),
         Command::Serve => serve(&environment),
         Command::Once(pass) => {

@@ -1,6 +1,6 @@
 //! Links: each channel is brought to its credential's current generation and kept there.
 //!
-//! A reconciler: [`Links::pass`] reads rows and channels, [`decide`](decide::decide) says what is
+//! A reconciler: [`Links::pass`] reads rows and channels, `decide` says what is
 //! missing, the gateway's compare-and-set does it. Retry, stale-cache watch and restored backup are
 //! this one path, so a pass may be repeated or cut off anywhere (I4). [`Links::run`] is the daemon's
 //! loop, [`Links::preflight`] is asked by `refresh.rs` before a claim. Nothing is exchanged here.

@@ -89,7 +89,7 @@ impl Channel {
     }
 
     /// The state of the channel, or of that line: auto-disabled if anything that
-    /// [`Write::enable`] would enable keeps traffic away.
+    /// `Write::enable` would enable keeps traffic away.
     #[must_use]
     pub fn status_of(&self, line: Option<usize>) -> Status {
         let line = line.and_then(|line| self.lines_off.get(&line)).copied();
