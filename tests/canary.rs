@@ -1,6 +1,8 @@
 //! No secret shows (I7): after a long and unlucky life none of the tokens minted in it is found in
 //! anything that keyfresh prints, logs, tells or keeps in plain sight.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use axum::http::StatusCode;
 use keyfresh::clock::Clock;
 use keyfresh::demo::authority::Fault;
-use keyfresh::secret::ExposeSecret as _;
+use keyfresh::secret::ExposeSecret;
 use support::installation::{Installation, Ran};
 use support::until;
 use tokio::net::TcpListener;
@@ -171,13 +173,18 @@ fn nothing_that_was_minted_is_found_anywhere() {
             .map(|text| ("a notice".to_owned(), text.into_bytes())),
     );
 
+    search(&world, &said);
+}
+
+/// Looks for everything secret in everything said.
+fn search(world: &Installation, said: &Said) {
     let minted = world.authority.issued();
     assert!(minted.len() > 20);
     let secrets = ["pushplus.token", "token_secret", "hashids_salt"];
     let secrets = secrets.map(|name| fs::read_to_string(world.path(name)).unwrap());
-    let sought = minted.iter().map(|token| token.expose_secret());
+    let sought = minted.iter().map(ExposeSecret::expose_secret);
     for token in sought.chain(secrets.iter().map(String::as_str)) {
-        for (place, text) in &said {
+        for (place, text) in said {
             let found = text
                 .windows(token.len())
                 .any(|part| part == token.as_bytes());

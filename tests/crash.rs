@@ -1,6 +1,8 @@
 //! The crash table: the real program killed at every cut of an exchange, whether or not the provider
 //! had rotated by then, and started again. The provider's own log is the judge.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fmt::Write as _;

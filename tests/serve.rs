@@ -1,5 +1,7 @@
 //! `keyfresh serve` and the commands beside it, with the real program.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;

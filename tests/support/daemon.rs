@@ -56,7 +56,7 @@ impl Installation {
 impl Daemon {
     /// Waits until systemd was told `what`, since the last time this was asked for.
     pub(crate) fn hear(&mut self, what: &str) {
-        let found = until(what, || {
+        until(what, || {
             if let Some(ended) = self.running.child.try_wait().unwrap() {
                 self.listen();
                 assert!(self.tells(what), "{ended}:\n{}", self.running.log());
@@ -65,7 +65,6 @@ impl Daemon {
             self.tells(what).then_some(())
         });
         self.heard.borrow_mut().retain(|line| line != what);
-        found
     }
 
     fn listen(&self) {

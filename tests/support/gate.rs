@@ -143,7 +143,7 @@ async fn relay(
     client.write_all(&answer[passed..]).await.ok()?;
     // The server's last word: the client sees the end of the connection, not a reset.
     client.shutdown().await.ok()?;
-    tokio::time::timeout(Duration::from_secs(60), client.read_buf(&mut request))
+    tokio::time::timeout(Duration::from_mins(1), client.read_buf(&mut request))
         .await
         .ok()?
         .ok()?;
