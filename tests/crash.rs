@@ -260,6 +260,14 @@ fn after_the_answer_is_stored() {
             },
         ));
     }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn after_the_answer_is_settled() {
+    let mut table = String::new();
+    let mut row = |text: String| writeln!(table, "{text}").unwrap();
+
     row(check(
         "the answer is settled, the gateway's file is locked",
         true,
