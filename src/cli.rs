@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the whole job in a minute: own provider, gateway file and PushPlus sink, all on loopback
+    /// Show the whole job in ten seconds: own provider, gateway file and PushPlus sink, all on loopback
     Demo {
         /// Make one pass in this folder of a demo: the process that the demo kills
         #[arg(long, hide = true, value_name = "DIR")]
@@ -130,13 +130,9 @@ pub fn main() -> ExitCode {
 
 /// `Ok(false)`: done, but a person is needed.
 fn run(arguments: Arguments) -> Result<bool> {
-    // Before anything of the environment is looked at: the demo ignores it.
-    if let Command::Demo { child } = &arguments.command {
-        return runtime()?.block_on(demo::run(child.as_deref()));
-    }
     let environment = config::Environment::of_process(arguments.config)?;
     match arguments.command {
-        Command::Demo { .. } => Ok(false),
+        Command::Demo { child } => runtime()?.block_on(demo::run(child.as_deref())),
         Command::Init { owner } => init(&environment, &owner),
         Command::Serve => serve(&environment),
         Command::Once(pass) => {

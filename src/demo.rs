@@ -21,6 +21,7 @@ use anyhow::{Result, bail, ensure};
 use chrono::TimeDelta;
 use rusqlite::{Connection, OpenFlags};
 use secrecy::ExposeSecret as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::authority::{Fault, Ruling};
 use self::narrator::Narrator;
@@ -44,9 +45,11 @@ pub async fn run(child: Option<&Path>) -> Result<bool> {
         stage::understudy(dir).await?;
         return Ok(true);
     }
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         done = tour() => done?,
         // Dropping the tour removes its folder.
+        _ = terminate.recv() => bail!("terminated"),
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     }
     Ok(true)
@@ -113,6 +116,7 @@ async fn first_refresh(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Resul
         narrator.notice().await
     };
     let ((), (title, body)) = tokio::try_join!(pass(crew), show)?;
+    narrator.sent(1)?;
     crew.translate().await?;
     let english = narrator.translation()?;
     screen.notice(&title, &body)?;
@@ -184,10 +188,11 @@ async fn lost_answer(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Result<
         narrator.notice().await
     };
     tokio::try_join!(pass(crew), show)?;
+    narrator.sent(1)?;
     crew.translate().await?;
     stage.clock.set(stage.clock.now() + TimeDelta::minutes(1));
     let mut narrator = Narrator::new(stage, crew.parts.store.clone(), screen).await?;
-    narrator.due("a minute later, within the provider's grace of 10 minutes")?;
+    narrator.due("a minute later, within the grace of 10 minutes")?;
     refresh(
         crew,
         &mut narrator,
@@ -248,12 +253,11 @@ async fn recovery(stage: &Stage, screen: &mut Screen) -> Result<()> {
     narrator.intervene("start", "the state says: attempt in flight, slot 00")?;
     let show = async {
         narrator.settle().await?;
-        narrator.nothing_was_sent()?;
         narrator.deliver().await?;
         narrator.notice().await
     };
     tokio::try_join!(pass(&crew), show)?;
-    narrator.nothing_was_sent()?;
+    narrator.sent(0)?;
     Ok(screen.remark("Nothing was sent again and nothing was lost.")?)
 }
 
@@ -265,7 +269,9 @@ fn epilogue(stage: &Stage, took: Duration, screen: &mut Screen) -> Result<()> {
         took.as_secs_f64()
     ))?;
     screen.say("What now · 接下来：")?;
-    screen.say("  keyfresh init     writes a configuration, secrets and the state · 生成配置、密钥和状态目录")?;
+    screen.say(
+        "  keyfresh init     makes configuration, secrets and state · 生成配置、密钥和状态目录",
+    )?;
     screen.say("  keyfresh check    says what is still missing · 检查还缺什么")?;
     screen.say("  keyfresh serve    runs for good; under systemd see README.md · 常驻运行，systemd 见 README.md")?;
     Ok(())
@@ -293,6 +299,7 @@ async fn refresh(
         narrator.notice().await
     };
     tokio::try_join!(pass(crew), show)?;
+    narrator.sent(1)?;
     crew.translate().await
 }
 

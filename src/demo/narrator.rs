@@ -140,10 +140,7 @@ impl<'a> Narrator<'a> {
                 "a token stands in the slot in clear text"
             );
         }
-        self.tell(
-            "answer",
-            "in its slot, sealed, before it is decoded or judged",
-        )
+        self.tell("answer", "in its slot, sealed: no token can be read there")
     }
 
     pub(super) async fn settle(&mut self) -> Result<()> {
@@ -242,10 +239,10 @@ impl<'a> Narrator<'a> {
         )
     }
 
-    /// Nothing was asked of the provider since the act began.
-    pub(super) fn nothing_was_sent(&self) -> Result<()> {
-        let requests = self.stage.authority.requests().len();
-        ensure!(requests == self.before.requests, "something was sent");
+    /// The provider was asked this often since the act began.
+    pub(super) fn sent(&self, times: usize) -> Result<()> {
+        let sent = self.stage.authority.requests().len() - self.before.requests;
+        ensure!(sent == times, "{sent} requests were sent, not {times}");
         Ok(())
     }
 
