@@ -169,9 +169,11 @@ impl Links {
             return Ok(round);
         }
         let gateway = self.gateway().await?;
+        let mut news = false;
         for chunk in links.chunks(CHUNK) {
             let plans = self.decide(&gateway, chunk).await?;
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
+            news |= seen.iter().zip(chunk).any(stands_otherwise);
             let mut acted = Vec::new();
             let mut failure = None;
             for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
@@ -202,8 +204,14 @@ impl Links {
                 return Err(error);
             }
         }
-        if round.written > 0 {
+        if news || round.written > 0 {
             self.survey.lock().await.take();
+        }
+        if news {
+            // A claim that was not to be made yet may be now.
+            self.wakers.refresh.notify_one();
+        }
+        if round.written > 0 {
             self.wakers.notices.send_replace(());
         }
         Ok(round)
@@ -297,6 +305,11 @@ impl Links {
             self.clock.pause(WATCH).await;
         }
     }
+}
+
+/// Whether a claim that depends on the link may be judged otherwise than before.
+fn stands_otherwise((now, before): (&Link, &Link)) -> bool {
+    (now.identity, now.state, now.settle_at) != (before.identity, before.state, before.settle_at)
 }
 
 impl Round {

@@ -1,5 +1,7 @@
 //! `keyfresh serve` and the commands beside it, with the real program.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;
@@ -58,7 +60,9 @@ fn it_is_ready_at_once_and_stops_when_told() {
 fn a_gateway_out_of_reach_shows_in_readyz() {
     let world = Installation::new("one-api.db");
     let daemon = world.serve();
-    reaches(&world, 1);
+    until("the channel is current", || {
+        (world.status()["channels"][0]["state"] == "current").then_some(())
+    });
     fs::rename(&world.gateway, world.path("away")).unwrap();
     daemon.signal(Signal::SIGHUP);
     until("it is not ready", || {
