@@ -42,6 +42,8 @@ pub(crate) struct World {
     /// The channel keys that were the newest once, by generation.
     keys: Vec<(String, u64)>,
     told: Told,
+    /// Why the last pass failed.
+    pub(crate) failure: Option<String>,
 }
 
 /// How much of the world was told already.
@@ -76,6 +78,7 @@ impl World {
             parts: None,
             keys: Vec::new(),
             told: Told::default(),
+            failure: None,
             folder,
             authority,
         };
@@ -166,19 +169,18 @@ impl World {
         // The minutes that a pass waits for a gateway to let go of a key go by at once.
         let clock = self.clock.clone();
         let real = Clock::system();
+        let failure;
         {
             let mut once = pin!(self.start().await.once(&pick));
             loop {
                 tokio::select! {
                     biased;
-                    done = &mut once => {
-                        done.unwrap();
-                        break;
-                    }
+                    done = &mut once => break failure = done.err().map(|error| error.to_string()),
                     () = real.pause(LET_GO) => clock.set(clock.now() + TimeDelta::minutes(1)),
                 }
             }
         }
+        self.failure = failure;
         self.note_key().await;
     }
 
@@ -293,6 +295,9 @@ impl World {
                 )
                 .unwrap();
             }
+        }
+        if let Some(failure) = &self.failure {
+            writeln!(text, "the pass failed: {failure}").unwrap();
         }
         writeln!(text, "requests: {}", self.requests()).unwrap();
         let received = self.sink.received();
