@@ -21,6 +21,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -119,7 +120,9 @@ pub enum Error {
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    jobs: mpsc::Sender<Job>,
+    /// Taken when the last handle goes: the thread then ends.
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
     key: Arc<StateKey>,
     trusted: Arc<AtomicBool>,
     dir: PathBuf,
@@ -150,12 +153,13 @@ impl Store {
         let (jobs, queue) = mpsc::channel();
         let trusted = Arc::new(AtomicBool::new(true));
         let doubt = Arc::clone(&trusted);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("state".into())
             .spawn(move || work(&connection, &queue, &doubt))
             .map_err(file(dir))?;
         Ok(Self(Arc::new(Shared {
-            jobs,
+            jobs: Some(jobs),
+            thread: Some(thread),
             key: Arc::new(key),
             trusted,
             dir: dir.to_owned(),
@@ -171,7 +175,7 @@ impl Store {
         f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (work, answer) = task(f);
-        self.0.jobs.send(Job::Read(work)).map_err(|_| Error::Gone)?;
+        self.send(Job::Read(work))?;
         answer.await.map_err(|_| Error::Gone)?
     }
 
@@ -184,11 +188,13 @@ impl Store {
         f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (work, answer) = task(f);
-        self.0
-            .jobs
-            .send(Job::Write(work))
-            .map_err(|_| Error::Gone)?;
+        self.send(Job::Write(work))?;
         answer.await.map_err(|_| Error::Gone)?
+    }
+
+    fn send(&self, job: Job) -> Result<(), Error> {
+        let jobs = self.0.jobs.as_ref().ok_or(Error::Gone)?;
+        jobs.send(job).map_err(|_| Error::Gone)
     }
 
     /// Whether every write so far went well.
@@ -222,6 +228,21 @@ impl Store {
         self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))
             .await
     }
+}
+
+/// The last handle waits until the database is closed: whoever copies the state then copies all of it.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.jobs.take();
+        let thread = self.thread.take().filter(|thread| !is_current(thread));
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the state's thread ended in a panic");
+        }
+    }
+}
+
+fn is_current(thread: &JoinHandle<()>) -> bool {
+    thread.thread().id() == std::thread::current().id()
 }
 
 /// Makes the state in `dir`: database, key, lock and slots, all 0600 in a folder of 0700.

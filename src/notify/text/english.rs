@@ -8,10 +8,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     list: ", ",
     kinds: [
         ("{} is dead: log in again", "{} dead"),
-        (
-            "{}: channel {} is in conflict",
-            "{} in conflict",
-        ),
+        ("{}: channel {} is in conflict", "{} in conflict"),
         ("{}: outcome of the refresh unknown", "{} unconfirmed"),
         ("{} cannot be refreshed at the moment", "{} failing"),
         ("{} recovered", "{} recovered"),
