@@ -224,7 +224,7 @@ fn commands_beside_the_daemon_are_picked_up() {
         (world.tokens("main").1 == Some(world.key(1))).then_some(())
     });
     assert_eq!(daemon.stop().code, Some(0));
-    let told = world.sink.titles().concat();
+    let told = world.sink.messages().concat();
     assert!(told.contains("changed by somebody else"), "{told}");
 }
 
