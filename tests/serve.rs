@@ -225,7 +225,7 @@ fn commands_beside_the_daemon_are_picked_up() {
     });
     assert_eq!(daemon.stop().code, Some(0));
     let told = world.sink.messages().concat();
-    assert!(told.contains("changed by somebody else"), "{told}");
+    assert!(told.contains("somebody else changed the key of channel 1"), "{told}");
 }
 
 #[test]

@@ -153,6 +153,26 @@ fn the_lock_names_its_holder_and_dies_with_it() {
 }
 
 #[test]
+fn asking_who_holds_the_lock_keeps_nobody_from_it() {
+    let state = State::new();
+    let asked = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while asked.load(std::sync::atomic::Ordering::Relaxed) {
+                Lock::holder(&state.dir).unwrap();
+            }
+        });
+        // A holder that died is named in the file: the lock was never its own again.
+        fs::write(state.dir.join("state.lock"), "0 nowhere\n").unwrap();
+        for _ in 0..200 {
+            drop(Lock::take(&state.dir).unwrap());
+            fs::write(state.dir.join("state.lock"), "0 nowhere\n").unwrap();
+        }
+        asked.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn what_is_missing_or_foreign_is_never_made_anew() {
     fn refusal(change: impl Fn(&Path)) -> Error {
         let state = State::new();

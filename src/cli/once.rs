@@ -105,13 +105,14 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<Option<bool>> {
             bail!("the daemon did not finish within {PATIENCE:?}: see its log");
         }
         clock.pause(POLL).await;
-        for row in Rows::read(&store).await?.credentials {
+        let rows = Rows::read(&store).await?;
+        for row in &rows.credentials {
             let settled = !matches!(row.phase, Phase::Exchanging { .. });
             // One that could not be begun was postponed without an attempt.
             let acted = waiting
                 .get(&row.id)
                 .is_some_and(|attempt| row.attempt > *attempt || !row.is_due(clock.now()));
-            if settled && acted {
+            if settled && (acted || rows.is_estranged(row)) {
                 waiting.remove(&row.id);
             }
         }
