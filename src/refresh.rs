@@ -213,8 +213,8 @@ impl Refresher {
         let (sent, slot) = self.send(claim, terms).await;
         let slot = self.secure(slot).await;
         let outcome = judge(&sent, client, self.clock.now());
-        self.conclude(claimed, outcome, Arc::clone(terms)).await;
-        self.forget(&slot);
+        self.conclude(claimed, outcome, &slot, Arc::clone(terms))
+            .await;
         Ok(())
     }
 
