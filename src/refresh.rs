@@ -198,6 +198,11 @@ impl Refresher {
         if self.flight.is_closed() {
             return Ok(());
         }
+        let mut waiting = seen.clone();
+        if waiting.wait_out(terms, self.clock.now()) {
+            let change = move |db: &_| store::credential::change(db, &seen, &waiting);
+            return self.store.write(change).await;
+        }
         let client = &terms.client;
         let claim = self
             .store

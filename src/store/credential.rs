@@ -50,7 +50,7 @@ pub fn by_id(db: &Connection, id: CredentialId) -> Result<Credential, Error> {
 pub fn save(db: &Connection, row: &Credential) -> Result<(), Error> {
     let (phase, slot, resend_at) = match row.phase {
         Phase::Resting => ("resting", None, None),
-        Phase::Exchanging { slot } => ("exchanging", Some(slot), None),
+        Phase::Exchanging { slot, doubt } => ("exchanging", Some(slot), doubt),
         Phase::Unconfirmed { resend_at } => ("unconfirmed", None, Some(resend_at)),
         Phase::Dead => ("dead", None, None),
     };
@@ -90,14 +90,22 @@ pub fn postpone(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let mut row = by_id(db, seen.id)?;
-    if row != *seen {
-        return Err(Error::Changed(row.name));
-    }
+    let mut row = seen.clone();
     for (kind, detail) in row.postpone(reason, now) {
         notice::record(db, now, Some(&row.name), kind, &detail)?;
     }
-    save(db, &row)
+    change(db, seen, &row)
+}
+
+/// Writes a row as the rules left it, if it still is as it was `seen`.
+///
+/// # Errors
+/// When it is no longer.
+pub fn change(db: &Connection, seen: &Credential, row: &Credential) -> Result<(), Error> {
+    if by_id(db, seen.id)? != *seen {
+        return Err(Error::Changed(seen.name.clone()));
+    }
+    save(db, row)
 }
 
 /// Installs a person's new login, or lets it wait for an exchange in flight.
@@ -244,6 +252,7 @@ pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
     let phase = match row.get::<_, String>("phase")?.as_str() {
         "exchanging" => Phase::Exchanging {
             slot: row.get("slot")?,
+            doubt: moment("resend_at")?,
         },
         "unconfirmed" => Phase::Unconfirmed {
             resend_at: now("resend_at")?,
