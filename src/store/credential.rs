@@ -111,7 +111,7 @@ pub fn change(db: &Connection, seen: &Credential, row: &Credential) -> Result<()
 /// Installs a person's new login, or lets it wait for an exchange in flight.
 ///
 /// # Errors
-/// When the token belongs to another credential.
+/// When the token belongs to another credential, or is one of this one's that may be spent.
 pub fn replace(
     db: &Connection,
     key: &StateKey,
@@ -120,10 +120,10 @@ pub fn replace(
     now: Timestamp,
 ) -> Result<(), Error> {
     let fingerprint = key.fingerprint(token.expose_secret());
-    if let Some(owner) = owner(db, fingerprint)?
-        && owner != row.id
-    {
-        return Err(Error::Foreign(by_id(db, owner)?.name));
+    match owner(db, fingerprint)? {
+        Some(owner) if owner != row.id => return Err(Error::Foreign(by_id(db, owner)?.name)),
+        Some(_) if !is_unspent(db, key, row, token)? => return Err(Error::Known(row.name.clone())),
+        _ => {}
     }
     if let Phase::Exchanging { .. } = row.phase {
         return keep(db, key, row, "candidate", token, now);
@@ -131,6 +131,22 @@ pub fn replace(
     rotate(db, key, row, token, now)?;
     row.renew(now);
     save(db, row)
+}
+
+/// Whether a token of the ledger may be entered again: the one in use, unless an exchange left it open
+/// whether it was spent, and the candidate.
+fn is_unspent(
+    db: &Connection,
+    key: &StateKey,
+    row: &Credential,
+    token: &SecretString,
+) -> Result<bool, Error> {
+    let column = match row.phase {
+        Phase::Resting | Phase::Dead => "refresh",
+        Phase::Exchanging { .. } | Phase::Unconfirmed { .. } => "candidate",
+    };
+    let held = sealed(db, key, row.id, column)?;
+    Ok(held.is_some_and(|held| held.expose_secret() == token.expose_secret()))
 }
 
 /// The refresh token in use.
