@@ -198,6 +198,11 @@ impl Refresher {
         if self.flight.is_closed() {
             return Ok(());
         }
+        let mut waiting = seen.clone();
+        if waiting.wait_out(terms, self.clock.now()) {
+            let change = move |db: &_| store::credential::change(db, &seen, &waiting);
+            return self.store.write(change).await;
+        }
         let client = &terms.client;
         let claim = self
             .store
@@ -213,8 +218,8 @@ impl Refresher {
         let (sent, slot) = self.send(claim, terms).await;
         let slot = self.secure(slot).await;
         let outcome = judge(&sent, client, self.clock.now());
-        self.conclude(claimed, outcome, Arc::clone(terms)).await;
-        self.forget(&slot);
+        self.conclude(claimed, outcome, &slot, Arc::clone(terms))
+            .await;
         Ok(())
     }
 

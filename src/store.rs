@@ -88,6 +88,9 @@ pub enum Error {
     /// A refresh token that belongs to another credential.
     #[error("this refresh token belongs to credential {0}: one login feeds one credential")]
     Foreign(String),
+    /// A refresh token that this credential sent, or may have sent, before.
+    #[error("this refresh token is no new login, {0} had it before: log in again")]
+    Known(String),
     /// An earlier error left the disk's content in doubt.
     #[error(
         "the state is not trusted after a failed write: see the first error, mend the disk, restart"

@@ -225,7 +225,10 @@ fn commands_beside_the_daemon_are_picked_up() {
     });
     assert_eq!(daemon.stop().code, Some(0));
     let told = world.sink.messages().concat();
-    assert!(told.contains("somebody else changed the key of channel 1"), "{told}");
+    assert!(
+        told.contains("somebody else changed the key of channel 1"),
+        "{told}"
+    );
 }
 
 #[test]
