@@ -221,7 +221,7 @@ impl Credential {
             return false;
         }
         let safe_at = self.nothing_left_to_lose(now);
-        let waits = !self.repeatable(self.since, terms, now) && safe_at > now;
+        let waits = !repeatable(self.since, terms, now) && safe_at > now;
         if waits {
             self.doubt(self.since, safe_at);
         }
@@ -277,7 +277,7 @@ impl Credential {
         } else {
             self.back_off(now)
         };
-        let resend_at = if self.repeatable(begun, terms, soon) {
+        let resend_at = if repeatable(begun, terms, soon) {
             soon
         } else {
             self.nothing_left_to_lose(now).max(soon)
@@ -289,11 +289,6 @@ impl Credential {
     fn doubt(&mut self, begun: Timestamp, resend_at: Timestamp) {
         self.phase = Phase::Unconfirmed { resend_at };
         self.since = begun;
-    }
-
-    /// Whether the provider takes a token that was first sent at `begun` again at `then`.
-    fn repeatable(&self, begun: Timestamp, terms: &Terms, then: Timestamp) -> bool {
-        terms.client.rotation == Rotation::Keeps || then < begun + terms.client.grace
     }
 
     fn rejected(&mut self, code: &str) -> Vec<Told> {
@@ -331,6 +326,11 @@ impl Credential {
         };
         (kind, detail)
     }
+}
+
+/// Whether the provider takes a token that was first sent at `begun` again at `then`.
+fn repeatable(begun: Timestamp, terms: &Terms, then: Timestamp) -> bool {
+    terms.client.rotation == Rotation::Keeps || then < begun + terms.client.grace
 }
 
 fn earliest() -> Timestamp {
