@@ -335,6 +335,7 @@ impl Credential {
     }
 }
 
+/// Whether the provider takes a token that was first sent at `begun` again at `then`.
 fn earliest() -> Timestamp {
     let (year, month, day) = EARLIEST;
     Utc.with_ymd_and_hms(year, month, day, 0, 0, 0)

@@ -90,6 +90,10 @@ pub struct Round {
     watch_until: Option<Timestamp>,
     /// When some link wants to be looked at again.
     next: Option<Timestamp>,
+    /// Whether a channel changed between the look and the write.
+    again: bool,
+    /// Whether a link stands otherwise than before, as far as claims depend on it.
+    news: bool,
 }
 
 /// A link with what a pass found out and decided about it.
@@ -163,31 +167,54 @@ impl Links {
     /// When the state or the gateway's database cannot be read or written; what was done is kept.
     pub async fn pass(&self) -> Result<Round, Error> {
         let _turn = self.turn.lock().await;
+        let mut round = self.look().await?;
+        let (mut written, mut news) = (round.written, round.news);
+        // The lines of a channel are one text, so one look writes one of them.
+        while round.again && round.written > 0 {
+            round = self.look().await?;
+            written += round.written;
+            news |= round.news;
+        }
+        if news || written > 0 {
+            self.survey.lock().await.take();
+            self.wakers.notices.send_replace(());
+        }
+        if news {
+            // A claim that was not to be made yet may be now.
+            self.wakers.refresh.notify_one();
+        }
+        Ok(Round { written, ..round })
+    }
+
+    async fn look(&self) -> Result<Round, Error> {
         let mut round = Round::default();
+        let began = self.clock.now();
         let links = self.store.read(store::link::all).await?;
         if links.is_empty() {
             return Ok(round);
         }
         let gateway = self.gateway().await?;
-        let mut news = false;
         for chunk in links.chunks(CHUNK) {
             let plans = self.decide(&gateway, chunk).await?;
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
-            news |= seen.iter().zip(chunk).any(stands_otherwise);
+            round.news |= seen.iter().zip(chunk).any(stands_otherwise);
             let mut acted = Vec::new();
             let mut failure = None;
             for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
                 match self.act(&gateway, plan).await {
-                    Ok(link) => acted.extend(link),
+                    Ok(Some(link)) => {
+                        round.written += usize::from(link.last_error.is_none());
+                        acted.push(link);
+                    }
+                    Ok(None) => round.again = true,
                     Err(error) => {
                         failure = Some(error);
                         break;
                     }
                 }
             }
-            round.written += acted.len();
             for link in seen.iter().chain(&acted) {
-                round.note(link, self.clock.now());
+                round.note(link, began);
             }
             if !acted.is_empty() {
                 let saved = acted.clone();
@@ -203,16 +230,6 @@ impl Links {
             if let Some(error) = failure {
                 return Err(error);
             }
-        }
-        if news || round.written > 0 {
-            self.survey.lock().await.take();
-        }
-        if news {
-            // A claim that was not to be made yet may be now.
-            self.wakers.refresh.notify_one();
-        }
-        if round.written > 0 {
-            self.wakers.notices.send_replace(());
         }
         Ok(round)
     }
@@ -282,7 +299,8 @@ impl Links {
     async fn rest(&self, round: &Round) {
         let now = self.clock.now();
         let full = now + ROUND;
-        let until = round.next.map_or(full, |next| next.min(full));
+        let until = if round.again { now + WATCH } else { full };
+        let until = round.next.map_or(until, |next| next.min(until));
         let watched = round.watch_until.is_some_and(|until| now < until);
         tokio::select! {
             () = self.clock.sleep_until(until) => {}
@@ -313,11 +331,13 @@ fn stands_otherwise((now, before): (&Link, &Link)) -> bool {
 }
 
 impl Round {
-    fn note(&mut self, link: &Link, now: Timestamp) {
-        if let Some(until) = link.watch_until.filter(|until| now < *until) {
+    /// Notes what `link` waits for, as it is after a pass that `began`.
+    fn note(&mut self, link: &Link, began: Timestamp) {
+        if let Some(until) = link.watch_until.filter(|until| began < *until) {
             self.watch_until = Some(self.watch_until.map_or(until, |known| known.max(until)));
         }
-        if let Some(next) = link.settle_at {
+        // An estranged link may keep a moment that passed: nothing is waited for then.
+        if let Some(next) = link.settle_at.filter(|next| began < *next) {
             self.next = Some(self.next.map_or(next, |known| known.min(next)));
         }
     }

@@ -129,10 +129,7 @@ fn nothing_that_was_minted_is_found_anywhere() {
         (world.row().generation > generation).then_some(())
     });
     process(&mut said, daemon.pid());
-    world
-        .other()
-        .execute("UPDATE channels SET key = 'a-stranger' WHERE id = 1", [])
-        .unwrap();
+    world.change("UPDATE channels SET key = 'a-stranger' WHERE id = 1");
     note(
         &mut said,
         "refresh",

@@ -208,10 +208,7 @@ fn commands_beside_the_daemon_are_picked_up() {
     until("the channel has the key", || {
         (world.tokens("main").1 == Some(world.key(1))).then_some(())
     });
-    world
-        .other()
-        .execute("UPDATE channels SET key = 'a-stranger' WHERE id = 1", [])
-        .unwrap();
+    world.change("UPDATE channels SET key = 'a-stranger' WHERE id = 1");
     world.done(&["credential", "take-over", "main"]);
     world.done(&["credential", "refresh", "main"]);
     until("the conflict is seen", || {

@@ -47,12 +47,9 @@ impl Links {
         };
         match gateway.write(write).await {
             Ok(Written::Done) => {}
-            Ok(Written::Changed | Written::Gone) => {
-                self.wakers.links.notify_one();
-                return Ok(None);
-            }
-            Err(gateway::Error::Database(error)) => return Err(gateway::Error::from(error).into()),
-            Err(error) => return Ok(Some(refused(link, &error))),
+            Ok(Written::Changed | Written::Gone) => return Ok(None),
+            Err(error) if error.is_of_one_channel() => return Ok(Some(refused(link, &error))),
+            Err(error) => return Err(error.into()),
         }
         if enable {
             link.status = gateway::Status::Enabled.number();

@@ -90,10 +90,11 @@ impl Links {
         let learns = self.learns(gateway);
         let sync_interval = gateway.sync_interval();
         let now = self.clock.now();
-        let plans = self
+        let (plans, news) = self
             .store
             .write(move |db| {
-                let decide = |before: Link| {
+                let mut news = false;
+                let mut decide = |before: Link| {
                     let mut link = before.clone();
                     let channel = channels.get(&link.channel).cloned();
                     let credential = credential::by_id(db, link.credential)?;
@@ -119,6 +120,7 @@ impl Links {
                     }
                     if let Some((kind, detail)) = told {
                         notice::record(db, now, Some(&credential.name), kind, &detail)?;
+                        news = true;
                     }
                     if link != before && !matches!(step, Step::Write | Step::Enable) {
                         store::link::save(db, &link)?;
@@ -134,12 +136,16 @@ impl Links {
                         enable,
                     })
                 };
-                links
+                let plans = links
                     .into_iter()
-                    .map(decide)
-                    .collect::<Result<Vec<_>, store::Error>>()
+                    .map(&mut decide)
+                    .collect::<Result<Vec<_>, store::Error>>()?;
+                Ok((plans, news))
             })
             .await?;
+        if news {
+            self.wakers.notices.send_replace(());
+        }
         Ok(plans)
     }
 
@@ -181,11 +187,12 @@ fn facts(
         _ => Held::Foreign,
     };
     let json = json(channel);
-    let refresh_known = json
-        .as_ref()
-        .and_then(|json| json.refresh_token())
-        .map(known)
-        .transpose()?;
+    let refresh_known = match json.as_ref().and_then(|json| json.refresh_token()) {
+        // The one that is being taken out: a kill, or a locked file, came between.
+        Some(token) if is_stripped(db, key, link, token)? => Some(true),
+        Some(token) => Some(known(token)?),
+        None => None,
+    };
     let facts = Facts {
         identity: identity(channel),
         status: channel.status,
@@ -195,6 +202,20 @@ fn facts(
         misfit: token.is_none().then(|| misfit(channel, link.line)),
     };
     Ok((facts, access))
+}
+
+fn is_stripped(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    token: &str,
+) -> Result<bool, store::Error> {
+    let stripped = if link.stripped {
+        store::link::stripped(db, key, link.id)?
+    } else {
+        None
+    };
+    Ok(stripped.is_some_and(|stripped| stripped.expose_secret() == token))
 }
 
 /// The key found in the channel becomes ours to replace: at first contact, or by a person's word.

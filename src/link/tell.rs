@@ -5,7 +5,7 @@ use tracing::warn;
 use super::{Error, Links, decide};
 use crate::gateway::{Gateway, telling};
 use crate::store;
-use crate::store::link::Link;
+use crate::store::link::{Link, State};
 use crate::telemetry::chain;
 
 impl Links {
@@ -20,10 +20,13 @@ impl Links {
         let earlier = seen
             .into_iter()
             .filter(|link| acted.iter().all(|acted| acted.id != link.id));
-        let untold: Vec<Link> = earlier.filter(|link| link.untold).collect();
-        let fresh = acted.iter().filter(|link| link.untold).cloned();
+        // Of an estranged link there is nothing to tell, and its state is not this one's to change.
+        let untold: Vec<Link> = earlier
+            .chain(acted.iter().cloned())
+            .filter(|link| link.untold && matches!(link.state, State::Current | State::Pending))
+            .collect();
         let mut told = Vec::new();
-        for mut link in untold.into_iter().chain(fresh) {
+        for mut link in untold {
             let refused = match self.tell_of(gateway, link.channel).await {
                 None => continue,
                 Some(answer) => answer.err(),
