@@ -215,6 +215,27 @@ fn two_at_the_same_moment_make_one_request() {
 }
 
 #[test]
+fn a_signal_lets_its_exchange_settle() {
+    let world = Installation::new("one-api.db");
+    let gate = Gate::new(&world.runtime, world.authority.url());
+    world.edit(world.authority.url().as_str(), gate.url().as_str());
+    gate.stop(Stop::Request);
+    let once = world.start(world.command(&["once"]));
+    until("the request is under way", || {
+        (gate.reached() == 1).then_some(())
+    });
+    let pid = nix::unistd::Pid::from_raw(once.child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    until("it knows of the signal", || {
+        once.log().contains("stopping").then_some(())
+    });
+    gate.stop(Stop::Nowhere);
+    let ran = once.end();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!((world.row().generation, world.is_held()), (1, true));
+}
+
+#[test]
 fn while_a_daemon_runs_it_does_the_work() {
     let world = Installation::new("one-api.db");
     let daemon = world.serve();

@@ -64,8 +64,9 @@ impl Reloader {
     }
 
     async fn apply(&mut self, config: &Config, parts: &Parts) -> Result<()> {
-        let fresh = couriers(config, &parts.store, &Http::new()?, &parts.clock).await?;
+        // It refuses more than the rest: a notifier's row must not be forgotten before that.
         adopt(config, &parts.store, &parts.clock).await?;
+        let fresh = couriers(config, &parts.store, &Http::new()?, &parts.clock).await?;
         self.telemetry.set_level(config.log.level)?;
         parts.settings.send_replace(Arc::new(job(config)));
         self.halt().await;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use tracing::{error, info, warn};
 
 use super::flight::lock;
@@ -150,7 +151,10 @@ impl Refresher {
                 }
             };
             let id = claimed.id;
-            let outcome = judge(&sent, &terms.client, self.clock.now());
+            let outcome = aged(
+                judge(&sent, &terms.client, claimed.since),
+                self.clock.now() - claimed.since,
+            );
             self.conclude(claimed, outcome, &interrupted.slot, Arc::new(terms))
                 .await;
             lock(&self.flight.aboard).remove(&id);
@@ -187,6 +191,14 @@ pub(super) fn judge(sent: &Sent, client: &provider::Client, now: Timestamp) -> O
         Sent::Silence(reason) => provider::silence(reason),
         Sent::Answered(answer) => client.outcome(answer, now),
     }
+}
+
+/// An outcome as of its claim, `age` later: an access token has lived that long already.
+fn aged(mut outcome: Outcome, age: TimeDelta) -> Outcome {
+    if let Verdict::Granted { lifetime, .. } = &mut outcome.verdict {
+        *lifetime = lifetime.saturating_sub(age.to_std().unwrap_or_default());
+    }
+    outcome
 }
 
 /// One line for each exchange that was settled.
