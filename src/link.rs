@@ -10,7 +10,7 @@ mod decide;
 mod survey;
 mod tell;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -75,11 +75,18 @@ pub struct Links {
     wakers: Arc<Wakers>,
     gateway: Mutex<Option<Gateway>>,
     turn: Mutex<()>,
-    survey: Mutex<Option<(Stopwatch, Survey)>>,
+    survey: Mutex<Option<Survey>>,
+    /// Since when the gateway could not be told of a write.
+    silence: Mutex<Option<Stopwatch>>,
     ailing: AtomicBool,
 }
 
-type Survey = Result<HashMap<CredentialId, bool>, String>;
+/// What a look at all channels found, for the claims of the next moments.
+struct Survey {
+    made: Stopwatch,
+    linked: HashSet<CredentialId>,
+    ready: Result<HashSet<CredentialId>, String>,
+}
 
 /// What one pass did.
 #[derive(Debug, Default)]
@@ -125,6 +132,7 @@ impl Links {
             gateway: Mutex::default(),
             turn: Mutex::default(),
             survey: Mutex::default(),
+            silence: Mutex::default(),
             ailing: AtomicBool::new(false),
         }
     }

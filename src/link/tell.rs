@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use super::{Error, Links, decide};
+use super::{Error, Links, ROUND, decide};
 use crate::gateway::{Gateway, telling};
 use crate::store;
 use crate::store::link::{Link, State};
@@ -10,13 +10,18 @@ use crate::telemetry::chain;
 
 impl Links {
     /// Tells the gateway of every write among `seen` and `acted` that it was not told of yet. A failure
-    /// is noted with the link and tried again with the next pass.
+    /// is noted with the link; then it is left alone for a round.
     pub(super) async fn tell(
         &self,
         gateway: &Gateway,
         seen: Vec<Link>,
         acted: Vec<Link>,
     ) -> Result<(), Error> {
+        let mut silence = self.silence.lock().await;
+        if silence.is_some_and(|since| since.elapsed() < ROUND) {
+            return Ok(());
+        }
+        *silence = None;
         let earlier = seen
             .into_iter()
             .filter(|link| acted.iter().all(|acted| acted.id != link.id));
@@ -41,7 +46,12 @@ impl Links {
             link.last_error =
                 refused.map(|reason| format!("the gateway could not be told: {reason}"));
             decide::settle_state(&mut link, self.learns(gateway));
+            let refused = link.untold;
             told.push(link);
+            if refused {
+                *silence = Some(self.clock.stopwatch());
+                break;
+            }
         }
         if told.is_empty() {
             return Ok(());

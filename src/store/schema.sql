@@ -42,7 +42,7 @@ CREATE TABLE ledger (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE link (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     credential   INTEGER NOT NULL,
     channel      INTEGER NOT NULL,
     line         INTEGER NOT NULL DEFAULT -1,   -- of a multi-key channel; -1: the whole key
