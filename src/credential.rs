@@ -50,8 +50,10 @@ pub enum Phase {
     Exchanging {
         /// The slot that its answer goes to.
         slot: u8,
+        /// Since when an earlier exchange left it open whether this token was spent, if one did.
+        doubt: Option<Timestamp>,
     },
-    /// The token may or may not have been spent.
+    /// The token may or may not have been spent; `since` is when it was first sent.
     Unconfirmed {
         /// When it may be sent again.
         resend_at: Timestamp,
@@ -102,6 +104,13 @@ pub struct Terms {
     pub refresh_before: Duration,
 }
 
+impl Terms {
+    /// Whether the provider takes a token that was first sent at `begun` again at `then`.
+    fn allow_resending(&self, begun: Timestamp, then: Timestamp) -> bool {
+        self.client.rotation == Rotation::Keeps || then < begun + self.client.grace
+    }
+}
+
 /// Something to tell, found while settling.
 pub type Told = (EventKind, Detail);
 
@@ -109,7 +118,7 @@ impl Credential {
     /// Whether an exchange may start at `now`.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.ready_at(now).is_some_and(|ready| ready <= now) && now >= earliest()
+        self.ready_at(now).is_some_and(|ready| ready <= now)
     }
 
     /// When an exchange may start, as seen at `now`; `None` if never by itself.
@@ -121,17 +130,14 @@ impl Credential {
         let set_back = (self.since - now > SET_BACK).then(|| self.since - now);
         // A clock that was set back keeps the spans it had promised, not the moments.
         let moved = |moment: Timestamp| moment - set_back.unwrap_or_default();
-        match self.phase {
-            Phase::Resting => {
-                let due = if set_back.is_some() { now } else { self.due_at };
-                Some(self.not_before.map_or(due, |wait| due.max(moved(wait))))
-            }
-            Phase::Unconfirmed { resend_at } => Some(
-                self.not_before
-                    .map_or(moved(resend_at), |wait| moved(resend_at.max(wait))),
-            ),
-            Phase::Exchanging { .. } | Phase::Dead => None,
-        }
+        let planned = match self.phase {
+            Phase::Resting if set_back.is_some() => now,
+            Phase::Resting => self.due_at,
+            Phase::Unconfirmed { resend_at } => moved(resend_at),
+            Phase::Exchanging { .. } | Phase::Dead => return None,
+        };
+        let wait = self.not_before.map_or(planned, moved);
+        Some(planned.max(wait).max(earliest()))
     }
 
     /// Whether `once --force` and `credential refresh` may start an exchange now: they override the
@@ -156,7 +162,8 @@ impl Credential {
     /// The claim of the next attempt, with its answer going to `slot`.
     pub fn claim(&mut self, slot: u8, now: Timestamp) {
         self.attempt += 1;
-        self.phase = Phase::Exchanging { slot };
+        let doubt = matches!(self.phase, Phase::Unconfirmed { .. }).then_some(self.since);
+        self.phase = Phase::Exchanging { slot, doubt };
         self.since = now;
         self.not_before = None;
     }
@@ -171,26 +178,61 @@ impl Credential {
         now: Timestamp,
     ) -> Vec<Told> {
         let claimed = self.since;
+        let doubt = match self.phase {
+            Phase::Exchanging { doubt, .. } => doubt.filter(|_| !rotated),
+            _ => None,
+        };
         self.since = now;
         match verdict {
             Verdict::Granted { lifetime, .. } => self.granted(*lifetime, terms, now),
             Verdict::Retry {
                 reason,
                 retry_after,
-            } => self.retry(reason, *retry_after, now),
+            } => {
+                let told = self.retry(reason, *retry_after, now);
+                if let Some(begun) = doubt {
+                    // This exchange spent nothing; the one before may have.
+                    self.doubt(begun.min(now), self.due_at);
+                }
+                told
+            }
             Verdict::Rejected { code } if rotated => {
                 self.retry(&format!("{code}, with a new refresh token"), None, now)
             }
             Verdict::Unconfirmed { reason } if rotated => self.retry(reason, None, now),
-            Verdict::Unconfirmed { reason } => self.unconfirmed(reason, claimed, terms, now),
+            Verdict::Unconfirmed { reason } => {
+                self.unconfirmed(reason, doubt.unwrap_or(claimed).min(now), terms, now)
+            }
             Verdict::Rejected { code } => self.rejected(code),
         }
     }
 
     /// An exchange could not be started: the gateway or the store stands in its way.
     pub fn postpone(&mut self, reason: &str, now: Timestamp) -> Vec<Told> {
+        let doubt = matches!(self.phase, Phase::Unconfirmed { .. }).then_some(self.since);
         self.since = now;
-        self.retry(reason, None, now)
+        let told = self.retry(reason, None, now);
+        if let Some(begun) = doubt {
+            self.doubt(begun.min(now), self.due_at);
+        }
+        told
+    }
+
+    /// Whether the exchange that is due would come too late: an unconfirmed token may be sent again
+    /// while its grace window is open, or when nothing is left to lose. In between it waits for that.
+    pub fn wait_out(&mut self, terms: &Terms, now: Timestamp) -> bool {
+        let Phase::Unconfirmed { .. } = self.phase else {
+            return false;
+        };
+        if self.since - now > SET_BACK {
+            return false;
+        }
+        let safe_at = self.nothing_left_to_lose(self.since, terms, now);
+        let waits = !terms.allow_resending(self.since, now) && safe_at > now;
+        if waits {
+            self.doubt(self.since, safe_at);
+        }
+        waits
     }
 
     fn granted(&mut self, lifetime: Duration, terms: &Terms, now: Timestamp) -> Vec<Told> {
@@ -232,25 +274,28 @@ impl Credential {
     fn unconfirmed(
         &mut self,
         reason: &str,
-        claimed: Timestamp,
+        begun: Timestamp,
         terms: &Terms,
         now: Timestamp,
     ) -> Vec<Told> {
         self.fail(reason);
-        let repeatable = terms.client.rotation == Rotation::Keeps
-            || (self.failures == 1 && now < claimed + terms.client.grace);
-        let safe_at = if repeatable {
+        let soon = if self.failures == 1 {
             now
         } else {
-            self.nothing_left_to_lose(now)
+            self.back_off(now)
         };
-        let resend_at = if self.failures == 1 {
-            safe_at
+        let resend_at = if terms.allow_resending(begun, soon) {
+            soon
         } else {
-            safe_at.max(self.back_off(now))
+            self.nothing_left_to_lose(begun, terms, now).max(soon)
         };
-        self.phase = Phase::Unconfirmed { resend_at };
+        self.doubt(begun, resend_at);
         vec![self.told(EventKind::Unconfirmed, Some(resend_at))]
+    }
+
+    fn doubt(&mut self, begun: Timestamp, resend_at: Timestamp) {
+        self.phase = Phase::Unconfirmed { resend_at };
+        self.since = begun;
     }
 
     fn rejected(&mut self, code: &str) -> Vec<Told> {
@@ -259,11 +304,11 @@ impl Credential {
         vec![self.told(EventKind::Dead, None)]
     }
 
-    /// From when on a replay can cost nothing: the access token is as good as expired, or none exists.
-    fn nothing_left_to_lose(&self, now: Timestamp) -> Timestamp {
-        let (Some(obtained), Some(expires)) = (self.obtained_at, self.expires_at) else {
-            return now;
-        };
+    /// From when on a replay can cost nothing: the access token is as good as expired. Before the first
+    /// grant that is the one that the channels hold; it counts as new when the token was sent at `begun`.
+    fn nothing_left_to_lose(&self, begun: Timestamp, terms: &Terms, now: Timestamp) -> Timestamp {
+        let obtained = self.obtained_at.unwrap_or(begun);
+        let expires = self.expires_at.unwrap_or(obtained + terms.client.lifetime);
         let margin = TimeDelta::hours(1).min((expires - obtained) / 8);
         (expires - margin).max(now)
     }
@@ -290,6 +335,7 @@ impl Credential {
     }
 }
 
+/// Whether the provider takes a token that was first sent at `begun` again at `then`.
 fn earliest() -> Timestamp {
     let (year, month, day) = EARLIEST;
     Utc.with_ymd_and_hms(year, month, day, 0, 0, 0)

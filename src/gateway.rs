@@ -141,6 +141,17 @@ pub enum Error {
     NoOwner,
 }
 
+impl Error {
+    /// Whether other channels may be written all the same.
+    #[must_use]
+    pub fn is_of_one_channel(&self) -> bool {
+        matches!(
+            self,
+            Self::Line { .. } | Self::Unfit { .. } | Self::Database(database::Error::NotKept(_))
+        )
+    }
+}
+
 /// A gateway's database, open and recognised; cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {

@@ -10,7 +10,7 @@ mod decide;
 mod survey;
 mod tell;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -75,23 +75,32 @@ pub struct Links {
     wakers: Arc<Wakers>,
     gateway: Mutex<Option<Gateway>>,
     turn: Mutex<()>,
-    survey: Mutex<Option<(Stopwatch, Survey)>>,
+    survey: Mutex<Option<Survey>>,
+    /// Since when the gateway could not be told of a write.
+    silence: Mutex<Option<Stopwatch>>,
     ailing: AtomicBool,
 }
 
-type Survey = Result<HashMap<CredentialId, bool>, String>;
+/// What a look at all channels found, for the claims of the next moments.
+struct Survey {
+    made: Stopwatch,
+    linked: HashSet<CredentialId>,
+    ready: Result<HashSet<CredentialId>, String>,
+}
 
 /// What one pass did.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Channels written.
     pub written: usize,
-    /// Whether some channel changed between the look and the write.
-    overtaken: bool,
     /// Until when some link wants to be looked at every second.
     watch_until: Option<Timestamp>,
     /// When some link wants to be looked at again.
     next: Option<Timestamp>,
+    /// Whether a channel changed between the look and the write.
+    again: bool,
+    /// Whether a link stands otherwise than before, as far as claims depend on it.
+    news: bool,
 }
 
 /// A link with what a pass found out and decided about it.
@@ -123,6 +132,7 @@ impl Links {
             gateway: Mutex::default(),
             turn: Mutex::default(),
             survey: Mutex::default(),
+            silence: Mutex::default(),
             ailing: AtomicBool::new(false),
         }
     }
@@ -159,31 +169,34 @@ impl Links {
         self.ailing.load(Ordering::Acquire)
     }
 
-    /// Looks at every link and does what it needs; again for channels that changed in between, as
-    /// one does whose other line was just written.
+    /// Looks at every link once and does what it needs.
     ///
     /// # Errors
     /// When the state or the gateway's database cannot be read or written; what was done is kept.
     pub async fn pass(&self) -> Result<Round, Error> {
         let _turn = self.turn.lock().await;
         let mut round = self.look().await?;
-        let mut written = round.written;
-        while round.overtaken && round.written > 0 {
+        let (mut written, mut news) = (round.written, round.news);
+        // The lines of a channel are one text, so one look writes one of them.
+        while round.again && round.written > 0 {
             round = self.look().await?;
             written += round.written;
+            news |= round.news;
         }
-        if round.overtaken {
-            self.wakers.links.notify_one();
-        }
-        if written > 0 {
+        if news || written > 0 {
             self.survey.lock().await.take();
             self.wakers.notices.send_replace(());
+        }
+        if news {
+            // A claim that was not to be made yet may be now.
+            self.wakers.refresh.notify_one();
         }
         Ok(Round { written, ..round })
     }
 
     async fn look(&self) -> Result<Round, Error> {
         let mut round = Round::default();
+        let began = self.clock.now();
         let links = self.store.read(store::link::all).await?;
         if links.is_empty() {
             return Ok(round);
@@ -192,21 +205,24 @@ impl Links {
         for chunk in links.chunks(CHUNK) {
             let plans = self.decide(&gateway, chunk).await?;
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
+            round.news |= seen.iter().zip(chunk).any(stands_otherwise);
             let mut acted = Vec::new();
             let mut failure = None;
             for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
                 match self.act(&gateway, plan).await {
-                    Ok(Some(link)) => acted.push(link),
-                    Ok(None) => round.overtaken = true,
+                    Ok(Some(link)) => {
+                        round.written += usize::from(link.last_error.is_none());
+                        acted.push(link);
+                    }
+                    Ok(None) => round.again = true,
                     Err(error) => {
                         failure = Some(error);
                         break;
                     }
                 }
             }
-            round.written += acted.len();
             for link in seen.iter().chain(&acted) {
-                round.note(link, self.clock.now());
+                round.note(link, began);
             }
             if !acted.is_empty() {
                 let saved = acted.clone();
@@ -291,7 +307,8 @@ impl Links {
     async fn rest(&self, round: &Round) {
         let now = self.clock.now();
         let full = now + ROUND;
-        let until = round.next.map_or(full, |next| next.min(full));
+        let until = if round.again { now + WATCH } else { full };
+        let until = round.next.map_or(until, |next| next.min(until));
         let watched = round.watch_until.is_some_and(|until| now < until);
         tokio::select! {
             () = self.clock.sleep_until(until) => {}
@@ -316,12 +333,19 @@ impl Links {
     }
 }
 
+/// Whether a claim that depends on the link may be judged otherwise than before.
+fn stands_otherwise((now, before): (&Link, &Link)) -> bool {
+    (now.identity, now.state, now.settle_at) != (before.identity, before.state, before.settle_at)
+}
+
 impl Round {
-    fn note(&mut self, link: &Link, now: Timestamp) {
-        if let Some(until) = link.watch_until.filter(|until| now < *until) {
+    /// Notes what `link` waits for, as it is after a pass that `began`.
+    fn note(&mut self, link: &Link, began: Timestamp) {
+        if let Some(until) = link.watch_until.filter(|until| began < *until) {
             self.watch_until = Some(self.watch_until.map_or(until, |known| known.max(until)));
         }
-        if let Some(next) = link.settle_at {
+        // An estranged link may keep a moment that passed: nothing is waited for then.
+        if let Some(next) = link.settle_at.filter(|next| began < *next) {
             self.next = Some(self.next.map_or(next, |known| known.min(next)));
         }
     }

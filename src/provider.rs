@@ -166,11 +166,19 @@ impl Client {
         }
     }
 
-    /// Names the endpoint and the client in stable text, for the digest that says whether a request
-    /// would be the same as one already refused.
+    /// Stands for everything that a request says besides its refresh token, for the digest that tells
+    /// whether it would be the same as one already refused. A hash: a client's secret is part of it.
     #[must_use]
     pub fn digest_text(&self) -> String {
-        format!("{}\n{}", self.token_url, self.client_id)
+        let request = self.request(&SecretString::default());
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        context.update(request.url.as_str().as_bytes());
+        for (name, value) in &request.headers {
+            context.update(name.as_str().as_bytes());
+            context.update(value.as_bytes());
+        }
+        context.update(&request.body);
+        base64::engine::general_purpose::STANDARD_NO_PAD.encode(context.finish())
     }
 
     fn parameters<'a>(&'a self, refresh_token: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -300,6 +308,24 @@ mod tests {
             None,
             "grant_type=refresh_token&client_id=a%20client&client_secret=s%3Ae%26c%3Dr%25t&refresh_token=r%2Bt%2F1%3D",
         );
+    }
+
+    #[test]
+    fn whatever_a_person_corrects_makes_another_request() {
+        let usual = || Overrides {
+            client_auth: Some(ClientAuth::Basic),
+            ..Overrides::default()
+        };
+        let before = client(usual()).digest_text();
+        assert_eq!(client(usual()).digest_text(), before);
+        let mut secret = client(usual());
+        secret.client_secret = Some("corrected".into());
+        let mut scope = client(usual());
+        scope.scope = Some("offline_access".to_owned());
+        for corrected in [secret, scope] {
+            assert_ne!(corrected.digest_text(), before);
+            assert!(!corrected.digest_text().contains("corrected"));
+        }
     }
 
     #[test]

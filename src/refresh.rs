@@ -7,6 +7,7 @@
 mod answer;
 mod flight;
 
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,8 +90,14 @@ impl Keep for Slot {
 impl Refresher {
     /// Refreshes whatever becomes due, until `stop`; then lets the exchanges under way settle.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let all = Pick::default();
         loop {
-            let next = match self.pass(&Pick::default()).await {
+            // A pass that waits for the disk, to settle what was interrupted, may be cut off.
+            let pass = tokio::select! {
+                pass = self.pass(&all) => pass,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let next = match pass {
                 Ok(next) => next,
                 Err(error) => {
                     error!(error = chain(&error), "cannot look for due credentials");
@@ -115,6 +122,9 @@ impl Refresher {
     pub async fn pass(self: &Arc<Self>, pick: &Pick) -> Result<Option<Timestamp>, store::Error> {
         self.reap();
         self.recover().await?;
+        if !self.store.is_trusted() {
+            return Err(store::Error::Untrusted);
+        }
         let rows = self.store.read(store::credential::all).await?;
         let settings = self.settings.borrow().clone();
         let now = self.clock.now();
@@ -133,16 +143,10 @@ impl Refresher {
         Ok(next)
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing is under way; to stop waiting stops nothing else.
     pub async fn settled(&self) {
-        loop {
-            let mut tasks = std::mem::take(&mut *lock(&self.flight.tasks));
-            if tasks.is_empty() {
-                return;
-            }
-            while let Some(ended) = tasks.join_next().await {
-                flight::report(ended);
-            }
+        while let Some(ended) = poll_fn(|cx| lock(&self.flight.tasks).poll_join_next(cx)).await {
+            flight::report(ended);
         }
     }
 
@@ -198,6 +202,11 @@ impl Refresher {
         if self.flight.is_closed() {
             return Ok(());
         }
+        let mut waiting = seen.clone();
+        if waiting.wait_out(terms, self.clock.now()) {
+            let change = move |db: &_| store::credential::change(db, &seen, &waiting);
+            return self.store.write(change).await;
+        }
         let client = &terms.client;
         let claim = self
             .store
@@ -213,8 +222,8 @@ impl Refresher {
         let (sent, slot) = self.send(claim, terms).await;
         let slot = self.secure(slot).await;
         let outcome = judge(&sent, client, self.clock.now());
-        self.conclude(claimed, outcome, Arc::clone(terms)).await;
-        self.forget(&slot);
+        self.conclude(claimed, outcome, &slot, Arc::clone(terms))
+            .await;
         Ok(())
     }
 

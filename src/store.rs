@@ -21,6 +21,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -87,6 +88,9 @@ pub enum Error {
     /// A refresh token that belongs to another credential.
     #[error("this refresh token belongs to credential {0}: one login feeds one credential")]
     Foreign(String),
+    /// A refresh token that this credential sent, or may have sent, before.
+    #[error("this refresh token is no new login, {0} had it before: log in again")]
+    Known(String),
     /// An earlier error left the disk's content in doubt.
     #[error(
         "the state is not trusted after a failed write: see the first error, mend the disk, restart"
@@ -119,7 +123,9 @@ pub enum Error {
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    jobs: mpsc::Sender<Job>,
+    /// Taken when the last handle goes: the thread then ends.
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
     key: Arc<StateKey>,
     trusted: Arc<AtomicBool>,
     dir: PathBuf,
@@ -150,12 +156,13 @@ impl Store {
         let (jobs, queue) = mpsc::channel();
         let trusted = Arc::new(AtomicBool::new(true));
         let doubt = Arc::clone(&trusted);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("state".into())
             .spawn(move || work(&connection, &queue, &doubt))
             .map_err(file(dir))?;
         Ok(Self(Arc::new(Shared {
-            jobs,
+            jobs: Some(jobs),
+            thread: Some(thread),
             key: Arc::new(key),
             trusted,
             dir: dir.to_owned(),
@@ -171,7 +178,7 @@ impl Store {
         f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (work, answer) = task(f);
-        self.0.jobs.send(Job::Read(work)).map_err(|_| Error::Gone)?;
+        self.send(Job::Read(work))?;
         answer.await.map_err(|_| Error::Gone)?
     }
 
@@ -184,11 +191,13 @@ impl Store {
         f: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (work, answer) = task(f);
-        self.0
-            .jobs
-            .send(Job::Write(work))
-            .map_err(|_| Error::Gone)?;
+        self.send(Job::Write(work))?;
         answer.await.map_err(|_| Error::Gone)?
+    }
+
+    fn send(&self, job: Job) -> Result<(), Error> {
+        let jobs = self.0.jobs.as_ref().ok_or(Error::Gone)?;
+        jobs.send(job).map_err(|_| Error::Gone)
     }
 
     /// Whether every write so far went well.
@@ -222,6 +231,21 @@ impl Store {
         self.read(|db| Ok(db.query_row("PRAGMA data_version", [], |row| row.get(0))?))
             .await
     }
+}
+
+/// The last handle waits until the database is closed: whoever copies the state then copies all of it.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.jobs.take();
+        let thread = self.thread.take().filter(|thread| !is_current(thread));
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the state's thread ended in a panic");
+        }
+    }
+}
+
+fn is_current(thread: &JoinHandle<()>) -> bool {
+    thread.thread().id() == std::thread::current().id()
 }
 
 /// Makes the state in `dir`: database, key, lock and slots, all 0600 in a folder of 0700.

@@ -1,5 +1,7 @@
 //! `keyfresh once` with the real program: what cron ran the shell script for.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader};
@@ -13,7 +15,7 @@ use keyfresh::demo::authority::{Fault, Ruling};
 use support::database::{difference, dump};
 use support::gate::{Gate, Stop};
 use support::gateway::{child, database_of_child};
-use support::installation::{Installation, PROGRAM, Ran};
+use support::installation::{Installation, PROGRAM, Ran, Running};
 use support::until;
 
 fn rulings(world: &Installation) -> Vec<Ruling> {
@@ -83,12 +85,13 @@ fn exactly_the_named_channels_change_while_another_process_writes() {
             .filter(|line| line.contains("].content: ") && is_row(line));
         assert_eq!(rows.count(), written, "{fixture}");
         assert!(written > 0);
-        let ours: String = untimed(changes)
+        let changes = untimed(changes);
+        let ours: Vec<&str> = changes
             .lines()
             .filter(|line| !is_row(line) && !line.starts_with("sqlite_sequence["))
-            .map(|line| format!("{line}\n"))
             .collect();
-        format!("{fixture}: {:?}\n{}{ours}\n", ran.code, ran.stdout)
+        let ours = ours.join("\n");
+        format!("{fixture}: {:?}\n{}{ours}\n\n", ran.code, ran.stdout)
     };
     let story = [
         check("one-api.db", "[1, 2, 3]", "[4]"),
@@ -204,11 +207,32 @@ fn two_at_the_same_moment_make_one_request() {
     });
     gate.stop(Stop::Nowhere);
     let codes = both
-        .map(|one| one.end())
+        .map(Running::end)
         .map(|ran: Ran| (ran.code, ran.stderr));
     assert!(codes.iter().all(|(code, _)| *code == Some(0)), "{codes:?}");
     assert_eq!(rulings(&world), [Ruling::Granted]);
     assert!(world.is_held());
+}
+
+#[test]
+fn a_signal_lets_its_exchange_settle() {
+    let world = Installation::new("one-api.db");
+    let gate = Gate::new(&world.runtime, world.authority.url());
+    world.edit(world.authority.url().as_str(), gate.url().as_str());
+    gate.stop(Stop::Request);
+    let once = world.start(world.command(&["once"]));
+    until("the request is under way", || {
+        (gate.reached() == 1).then_some(())
+    });
+    let pid = nix::unistd::Pid::from_raw(once.child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    until("it knows of the signal", || {
+        once.log().contains("stopping").then_some(())
+    });
+    gate.stop(Stop::Nowhere);
+    let ran = once.end();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!((world.row().generation, world.is_held()), (1, true));
 }
 
 #[test]
@@ -314,13 +338,14 @@ fn a_damaged_installation_is_refused_with_the_remedy() {
     check(&foreign, &["state.key does not belong to this state.db"]);
 }
 
+const NOBODY: u32 = 65534;
+
 /// Only root can try this; CI runs as root.
 #[test]
 fn another_user_is_sent_to_the_owner() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    const NOBODY: u32 = 65534;
     let world = Installation::new("one-api.db");
     chown(world.path("state"), Some(1), Some(1)).unwrap();
     let refused = world.run(&["once"]);

@@ -1,5 +1,7 @@
 //! `keyfresh serve` and the commands beside it, with the real program.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;
@@ -58,7 +60,9 @@ fn it_is_ready_at_once_and_stops_when_told() {
 fn a_gateway_out_of_reach_shows_in_readyz() {
     let world = Installation::new("one-api.db");
     let daemon = world.serve();
-    reaches(&world, 1);
+    until("the channel is current", || {
+        (world.status()["channels"][0]["state"] == "current").then_some(())
+    });
     fs::rename(&world.gateway, world.path("away")).unwrap();
     daemon.signal(Signal::SIGHUP);
     until("it is not ready", || {
@@ -204,10 +208,7 @@ fn commands_beside_the_daemon_are_picked_up() {
     until("the channel has the key", || {
         (world.tokens("main").1 == Some(world.key(1))).then_some(())
     });
-    world
-        .other()
-        .execute("UPDATE channels SET key = 'a-stranger' WHERE id = 1", [])
-        .unwrap();
+    world.change("UPDATE channels SET key = 'a-stranger' WHERE id = 1");
     world.done(&["credential", "take-over", "main"]);
     world.done(&["credential", "refresh", "main"]);
     until("the conflict is seen", || {
@@ -220,8 +221,11 @@ fn commands_beside_the_daemon_are_picked_up() {
         (world.tokens("main").1 == Some(world.key(1))).then_some(())
     });
     assert_eq!(daemon.stop().code, Some(0));
-    let told = world.sink.titles().concat();
-    assert!(told.contains("changed by somebody else"), "{told}");
+    let told = world.sink.messages().concat();
+    assert!(
+        told.contains("somebody else changed the key of channel 1"),
+        "{told}"
+    );
 }
 
 #[test]

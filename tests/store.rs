@@ -5,9 +5,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use keyfresh::clock::Clock;
+use keyfresh::credential::Credential;
 use keyfresh::store::adopt::{Wanted, adopt};
+use keyfresh::store::claim::Tokens;
 use keyfresh::store::{self, Error, Lock, Slots, Store, credential};
 
 struct State {
@@ -139,6 +142,42 @@ async fn a_seed_is_one_credentials_alone_and_follows_a_renaming() {
     assert_eq!(names(&store).await, all);
 }
 
+#[tokio::test]
+async fn a_token_that_may_be_spent_is_no_new_login() {
+    let state = State::new();
+    let store = state.open();
+    let seed = || vec![wanted("a", "seed-of-a")];
+    adopted(&store, seed()).await.unwrap();
+    let owner = store.own().unwrap();
+    let clock = Clock::system();
+    let (key, now) = (store.key(), clock.now());
+    let replace = |token: &'static str| {
+        let key = Arc::clone(&key);
+        store.write(move |db| {
+            let mut row = credential::by_name(db, "a")?;
+            credential::replace(db, &key, &mut row, &token.into(), now)
+        })
+    };
+    replace("seed-of-a").await.unwrap();
+    let row = store.read(credential::all).await.unwrap().remove(0);
+    let client = "client".to_owned();
+    let claim = store.claim(&owner, row, client, "generic", &clock).await;
+    let claimed = claim.unwrap().credential;
+    assert!(matches!(replace("seed-of-a").await, Err(Error::Known(_))));
+    let tokens = Tokens {
+        refresh: Some("rotated".into()),
+        ..Tokens::default()
+    };
+    let rule = |row: &mut Credential| {
+        row.renew(row.since);
+        Vec::new()
+    };
+    store.settle(claimed, tokens, rule, now).await.unwrap();
+    assert!(matches!(replace("seed-of-a").await, Err(Error::Known(_))));
+    adopted(&store, seed()).await.unwrap();
+    replace("rotated").await.unwrap();
+}
+
 #[test]
 fn the_lock_names_its_holder_and_dies_with_it() {
     let state = State::new();
@@ -150,6 +189,26 @@ fn the_lock_names_its_holder_and_dies_with_it() {
     drop(lock);
     assert_eq!(Lock::holder(&state.dir).unwrap(), None);
     Lock::take(&state.dir).unwrap();
+}
+
+#[test]
+fn asking_who_holds_the_lock_keeps_nobody_from_it() {
+    let state = State::new();
+    let asked = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while asked.load(std::sync::atomic::Ordering::Relaxed) {
+                Lock::holder(&state.dir).unwrap();
+            }
+        });
+        // A holder that died is named in the file: the lock was never its own again.
+        fs::write(state.dir.join("state.lock"), "0 nowhere\n").unwrap();
+        for _ in 0..200 {
+            drop(Lock::take(&state.dir).unwrap());
+            fs::write(state.dir.join("state.lock"), "0 nowhere\n").unwrap();
+        }
+        asked.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::runtime;
 use super::status::{Rows, phase};
@@ -62,7 +63,19 @@ async fn by_ourselves(
         parts => parts?,
     };
     let before = generations(&Rows::read(&parts.store).await?);
-    let watching = parts.once(pick).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let watching = tokio::select! {
+        watching = parts.once(pick) => watching,
+        _ = terminate.recv() => Err(anyhow!("stopped by SIGTERM")),
+        _ = interrupt.recv() => Err(anyhow!("stopped by SIGINT")),
+    };
+    if watching.is_err() {
+        tracing::info!("stopping: exchanges under way settle first");
+    }
+    // A cut exchange would leave open whether its token was spent.
+    parts.refresher.drain().await;
+    let watching = watching?;
     let done = report(&parts.store, pick, &before).await?;
     if watching {
         println!(
@@ -105,13 +118,14 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<Option<bool>> {
             bail!("the daemon did not finish within {PATIENCE:?}: see its log");
         }
         clock.pause(POLL).await;
-        for row in Rows::read(&store).await?.credentials {
+        let rows = Rows::read(&store).await?;
+        for row in &rows.credentials {
             let settled = !matches!(row.phase, Phase::Exchanging { .. });
             // One that could not be begun was postponed without an attempt.
             let acted = waiting
                 .get(&row.id)
                 .is_some_and(|attempt| row.attempt > *attempt || !row.is_due(clock.now()));
-            if settled && acted {
+            if settled && (acted || rows.is_estranged(row)) {
                 waiting.remove(&row.id);
             }
         }

@@ -70,6 +70,13 @@ impl Rows {
         self.links.iter().filter(|link| link.credential == row.id)
     }
 
+    /// Whether every channel of `row` is another's: then nothing is sent for it.
+    pub(super) fn is_estranged(&self, row: &Credential) -> bool {
+        let mut links = self.links_of(row).peekable();
+        links.peek().is_some()
+            && links.all(|link| matches!(link.state, State::Conflict | State::Gone))
+    }
+
     /// Whether a person has to do something about `row`.
     pub(super) fn needs_a_person(&self, row: &Credential) -> bool {
         !row.parked

@@ -164,6 +164,42 @@ fn an_unconfirmed_token_is_sent_again_only_when_nothing_is_left_to_lose() {
 }
 
 #[test]
+fn a_first_token_of_unknown_fate_spares_the_key_in_service() {
+    let mut terms = terms(Rotation::Unknown, 0);
+    terms.client.lifetime = Duration::from_hours(8);
+    let mut row = Credential {
+        generation: 0,
+        obtained_at: None,
+        expires_at: None,
+        ..rested()
+    };
+    let now = at(START);
+    exchange(&mut row, &unconfirmed(), &terms, now);
+    assert_eq!(row.ready_at(now), Some(now + TimeDelta::hours(7)));
+}
+
+#[test]
+fn a_grace_window_that_closed_meanwhile_is_not_relied_on() {
+    let terms = terms(Rotation::Rotates, 30);
+    let check = |meanwhile: &dyn Fn(&mut Credential, Timestamp)| {
+        let mut row = rested();
+        let sent = at(START);
+        exchange(&mut row, &unconfirmed(), &terms, sent);
+        assert!(row.is_due(sent) && !row.clone().wait_out(&terms, sent));
+        meanwhile(&mut row, sent + TimeDelta::seconds(10));
+        let late = sent + TimeDelta::hours(1);
+        assert!(row.is_due(late) && !row.may_be_forced(late));
+        assert!(row.wait_out(&terms, late));
+        assert!(!row.is_due(late));
+        let nothing_left = sent + TimeDelta::days(10) - TimeDelta::hours(1);
+        assert!(row.is_due(nothing_left) && !row.wait_out(&terms, nothing_left));
+    };
+    check(&|_, _| {});
+    check(&|row, now| drop(row.postpone("the gateway is locked", now)));
+    check(&|row, now| drop(exchange(row, &retry(None), &terms, now)));
+}
+
+#[test]
 fn an_unconfirmed_token_with_an_expired_key_is_sent_again_at_once_then_by_the_ladder() {
     let terms = terms(Rotation::Rotates, 0);
     let mut row = rested();
@@ -221,6 +257,9 @@ fn nothing_is_exchanged_before_the_program_was_made_or_while_parked() {
     row.due_at = row.since;
     assert!(!row.is_due(at("2026-10-31T23:59:59Z")));
     assert!(row.is_due(at(START)));
+    row.since = at("2020-01-01T00:00:00Z");
+    let early = row.since;
+    assert!(row.ready_at(early).unwrap() > early + TimeDelta::days(365));
     row.parked = true;
     assert!(!row.is_due(at(START)));
 }

@@ -64,8 +64,10 @@ impl Reloader {
     }
 
     async fn apply(&mut self, config: &Config, parts: &Parts) -> Result<()> {
-        let fresh = couriers(config, &parts.store, &Http::new()?, &parts.clock).await?;
+        let http = Http::new()?;
+        // It refuses more than the rest: a notifier's row must not be forgotten before that.
         parts.adopt(config).await?;
+        let fresh = couriers(config, &parts.store, &http, &parts.clock).await?;
         self.telemetry.set_level(config.log.level)?;
         self.halt().await;
         self.start(fresh, parts);

@@ -56,7 +56,11 @@ async fn run(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let ticker = schedule::ticker(Arc::clone(&parts.wakers.refresh)).await?;
+    let mut reloader = Reloader::new(config, &parts, telemetry);
+    reloader.tell(&parts, EventKind::Starting).await?;
     let (stop, stopped) = watch::channel(false);
+    // From here to the drain nothing may return: that would cut off the exchanges under way.
     let mut loops = JoinSet::new();
     loops.spawn(Arc::clone(&parts.refresher).run(stopped.clone()));
     loops.spawn(Arc::clone(&parts.links).run(stopped.clone()));
@@ -69,9 +73,6 @@ async fn run(
     info!(listen = %listener, "listening");
     let router = api::router(readiness(&parts));
     loops.spawn(api::serve(listener, router, until(stopped.clone())));
-    let ticker = schedule::ticker(Arc::clone(&parts.wakers.refresh)).await?;
-    let mut reloader = Reloader::new(config, &parts, telemetry);
-    reloader.tell(&parts, EventKind::Starting).await?;
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("refreshing")]);
     info!("ready");
 
@@ -92,8 +93,9 @@ async fn run(
     tell_systemd(&[NotifyState::Stopping]);
     info!("stopping: exchanges under way settle first");
     stop.send_replace(true);
-    ticker.stop().await?;
     while loops.join_next().await.is_some() {}
+    parts.refresher.drain().await;
+    ticker.stop().await?;
     reloader.tell(&parts, EventKind::Stopping).await?;
     reloader.farewell(FAREWELL).await;
     match outcome {

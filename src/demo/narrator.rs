@@ -97,7 +97,7 @@ impl<'a> Narrator<'a> {
             .until("claim", async || {
                 let row = row(&store).await?;
                 Ok(match row.phase {
-                    Phase::Exchanging { slot } if row.attempt == attempt => Some(slot),
+                    Phase::Exchanging { slot, .. } if row.attempt == attempt => Some(slot),
                     _ => None,
                 })
             })

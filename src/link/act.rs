@@ -14,7 +14,7 @@ use crate::store::link::{Link, State};
 use crate::telemetry::chain;
 
 impl Links {
-    /// Does what was decided; `None` where the channel changed meanwhile and is to be looked at anew.
+    /// Does what was decided; `None` where the channel changed meanwhile and the next pass decides anew.
     pub(super) async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
         let Plan {
             mut link,
@@ -48,8 +48,8 @@ impl Links {
         match gateway.write(write).await {
             Ok(Written::Done) => {}
             Ok(Written::Changed | Written::Gone) => return Ok(None),
-            Err(gateway::Error::Database(error)) => return Err(gateway::Error::from(error).into()),
-            Err(error) => return Ok(Some(refused(link, &error))),
+            Err(error) if error.is_of_one_channel() => return Ok(Some(refused(link, &error))),
+            Err(error) => return Err(error.into()),
         }
         if enable {
             link.status = gateway::Status::Enabled.number();

@@ -81,6 +81,7 @@ pub(super) fn decide(
     sync_interval: Duration,
     now: Timestamp,
 ) -> (Step, Option<Told>) {
+    believe(link, sync_interval, now);
     let Some(facts) = facts else {
         let reason = format!("channel {} is gone", link.channel);
         return (Step::Rest, estrange(link, State::Gone, reason));
@@ -110,6 +111,11 @@ pub(super) fn decide(
             let give_back = credential.phase == Phase::Dead && link.stripped;
             (if give_back { Step::PutBack } else { Step::Rest }, None)
         }
+        Held::Known if !is_usable(credential, now) => {
+            // The key that stands there may still be good, ours is not.
+            link.state = State::Pending;
+            (Step::Rest, None)
+        }
         Held::Known => (Step::Write, None),
         Held::Current => {
             if link.generation != credential.generation {
@@ -119,6 +125,17 @@ pub(super) fn decide(
             (current(link, credential, facts, learns, now), None)
         }
     }
+}
+
+/// A clock that was set back makes no wait longer than it was.
+fn believe(link: &mut Link, sync_interval: Duration, now: Timestamp) {
+    let nearer = |moment: Option<Timestamp>, wait| moment.map(|moment| moment.min(now + wait));
+    link.settle_at = nearer(link.settle_at, LET_GO);
+    link.watch_until = nearer(link.watch_until, 2 * sync_interval);
+}
+
+fn is_usable(credential: &Credential, now: Timestamp) -> bool {
+    credential.expires_at.is_some_and(|expiry| now < expiry)
 }
 
 /// The credential's newest token now stands in the channel.
@@ -157,8 +174,7 @@ fn current(
     if !link.untold {
         link.last_error = None;
     }
-    let usable = credential.expires_at.is_some_and(|expiry| now < expiry);
-    if !usable || !facts.auto_disabled {
+    if !is_usable(credential, now) || !facts.auto_disabled {
         return Step::Rest;
     }
     if link.watch_until.is_some_and(|until| now < until) {

@@ -1,6 +1,6 @@
 //! Seeing a channel from a link: what its key is to us, and whether a claim may be made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,6 +14,7 @@ use crate::gateway::{Channel, Gateway, Status};
 use crate::secret::StateKey;
 use crate::store::link::{Identity, Link, State};
 use crate::store::{self, credential, ledger, notice};
+use crate::telemetry::chain;
 
 impl Links {
     /// Whether a claim of `id` makes sense: the gateway can be written and some linked channel holds a
@@ -23,26 +24,41 @@ impl Links {
     /// The obstacle, if there is one.
     pub async fn preflight(&self, id: CredentialId) -> Result<(), Obstacle> {
         let mut survey = self.survey.lock().await;
-        let stale = |(made, _): &(crate::clock::Stopwatch, Survey)| made.elapsed() > FRESH;
+        let stale = |survey: &Survey| survey.made.elapsed() > FRESH;
         if survey.as_ref().is_none_or(stale) {
-            let fresh = self
-                .survey()
-                .await
-                .map_err(|error| crate::telemetry::chain(&error));
-            *survey = Some((self.clock.stopwatch(), fresh));
+            *survey = Some(self.survey().await);
         }
-        match survey.as_ref().map(|(_, survey)| survey) {
-            Some(Ok(ready)) if ready.get(&id).copied().unwrap_or(true) => Ok(()),
-            Some(Err(reason)) => Err(Obstacle::Gateway(reason.clone())),
-            Some(Ok(_)) | None => Err(Obstacle::NotYet),
+        match survey
+            .as_ref()
+            .map(|survey| (&survey.linked, &survey.ready))
+        {
+            Some((linked, _)) if !linked.contains(&id) => Ok(()),
+            Some((_, Ok(ready))) if ready.contains(&id) => Ok(()),
+            Some((_, Err(reason))) => Err(Obstacle::Gateway(reason.clone())),
+            Some((_, Ok(_))) | None => Err(Obstacle::NotYet),
         }
     }
 
-    /// For each credential with links: whether one of them is in order and none is being stripped.
-    async fn survey(&self) -> Result<HashMap<CredentialId, bool>, Error> {
-        let links = self.store.read(store::link::all).await?;
+    async fn survey(&self) -> Survey {
+        let mut linked = HashSet::new();
+        let ready = match self.store.read(store::link::all).await {
+            Ok(links) => {
+                linked.extend(links.iter().map(|link| link.credential));
+                self.ready(links).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        Survey {
+            made: self.clock.stopwatch(),
+            linked,
+            ready: ready.map_err(|error| chain(&error)),
+        }
+    }
+
+    /// The credentials of which one link is in order and none is being stripped.
+    async fn ready(&self, links: Vec<Link>) -> Result<HashSet<CredentialId>, Error> {
         if links.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(HashSet::new());
         }
         let gateway = self.gateway().await?;
         gateway.probe().await?;
@@ -71,9 +87,9 @@ impl Links {
                 Ok(ready)
             })
             .await?;
+        let ready = ready.into_iter();
         Ok(ready
-            .into_iter()
-            .map(|(id, (ours, busy))| (id, ours && !busy))
+            .filter_map(|(id, (ours, busy))| (ours && !busy).then_some(id))
             .collect())
     }
 
@@ -90,10 +106,11 @@ impl Links {
         let learns = self.learns(gateway);
         let sync_interval = gateway.sync_interval();
         let now = self.clock.now();
-        let plans = self
+        let (plans, news) = self
             .store
             .write(move |db| {
-                let decide = |before: Link| {
+                let mut news = false;
+                let mut decide = |before: Link| {
                     let mut link = before.clone();
                     let channel = channels.get(&link.channel).cloned();
                     let credential = credential::by_id(db, link.credential)?;
@@ -119,6 +136,7 @@ impl Links {
                     }
                     if let Some((kind, detail)) = told {
                         notice::record(db, now, Some(&credential.name), kind, &detail)?;
+                        news = true;
                     }
                     if link != before && !matches!(step, Step::Write | Step::Enable) {
                         store::link::save(db, &link)?;
@@ -134,12 +152,16 @@ impl Links {
                         enable,
                     })
                 };
-                links
+                let plans = links
                     .into_iter()
-                    .map(decide)
-                    .collect::<Result<Vec<_>, store::Error>>()
+                    .map(&mut decide)
+                    .collect::<Result<Vec<_>, store::Error>>()?;
+                Ok((plans, news))
             })
             .await?;
+        if news {
+            self.wakers.notices.send_replace(());
+        }
         Ok(plans)
     }
 
@@ -181,11 +203,12 @@ fn facts(
         _ => Held::Foreign,
     };
     let json = json(channel);
-    let refresh_known = json
-        .as_ref()
-        .and_then(|json| json.refresh_token())
-        .map(known)
-        .transpose()?;
+    let refresh_known = match json.as_ref().and_then(|json| json.refresh_token()) {
+        // The one that is being taken out: a kill, or a locked file, came between.
+        Some(token) if is_stripped(db, key, link, token)? => Some(true),
+        Some(token) => Some(known(token)?),
+        None => None,
+    };
     let facts = Facts {
         identity: identity(channel),
         status: channel.status,
@@ -195,6 +218,20 @@ fn facts(
         misfit: token.is_none().then(|| misfit(channel, link.line)),
     };
     Ok((facts, access))
+}
+
+fn is_stripped(
+    db: &rusqlite::Connection,
+    key: &StateKey,
+    link: &Link,
+    token: &str,
+) -> Result<bool, store::Error> {
+    let stripped = if link.stripped {
+        store::link::stripped(db, key, link.id)?
+    } else {
+        None
+    };
+    Ok(stripped.is_some_and(|stripped| stripped.expose_secret() == token))
 }
 
 /// The key found in the channel becomes ours to replace: at first contact, or by a person's word.

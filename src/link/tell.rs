@@ -2,28 +2,36 @@
 
 use tracing::warn;
 
-use super::{Error, Links, decide};
+use super::{Error, Links, ROUND, decide};
 use crate::gateway::{Gateway, telling};
 use crate::store;
-use crate::store::link::Link;
+use crate::store::link::{Link, State};
 use crate::telemetry::chain;
 
 impl Links {
     /// Tells the gateway of every write among `seen` and `acted` that it was not told of yet. A failure
-    /// is noted with the link and tried again with the next pass.
+    /// is noted with the link; then it is left alone for a round.
     pub(super) async fn tell(
         &self,
         gateway: &Gateway,
         seen: Vec<Link>,
         acted: Vec<Link>,
     ) -> Result<(), Error> {
+        let mut silence = self.silence.lock().await;
+        if silence.is_some_and(|since| since.elapsed() < ROUND) {
+            return Ok(());
+        }
+        *silence = None;
         let earlier = seen
             .into_iter()
             .filter(|link| acted.iter().all(|acted| acted.id != link.id));
-        let untold: Vec<Link> = earlier.filter(|link| link.untold).collect();
-        let fresh = acted.iter().filter(|link| link.untold).cloned();
+        // Of an estranged link there is nothing to tell, and its state is not this one's to change.
+        let untold: Vec<Link> = earlier
+            .chain(acted.iter().cloned())
+            .filter(|link| link.untold && matches!(link.state, State::Current | State::Pending))
+            .collect();
         let mut told = Vec::new();
-        for mut link in untold.into_iter().chain(fresh) {
+        for mut link in untold {
             let refused = match self.tell_of(gateway, link.channel).await {
                 None => continue,
                 Some(answer) => answer.err(),
@@ -38,7 +46,12 @@ impl Links {
             link.last_error =
                 refused.map(|reason| format!("the gateway could not be told: {reason}"));
             decide::settle_state(&mut link, self.learns(gateway));
+            let refused = link.untold;
             told.push(link);
+            if refused {
+                *silence = Some(self.clock.stopwatch());
+                break;
+            }
         }
         if told.is_empty() {
             return Ok(());

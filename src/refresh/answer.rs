@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use tracing::{error, info, warn};
 
 use super::flight::lock;
@@ -55,8 +56,15 @@ impl Refresher {
         }
     }
 
-    /// Settles an exchange, trying again for as long as this process lives: the slot has the answer.
-    pub(super) async fn conclude(&self, claimed: Credential, outcome: Outcome, terms: Arc<Terms>) {
+    /// Settles an exchange, trying again for as long as this process lives: `slot` has the answer. A
+    /// copy kept elsewhere is removed once it is settled, not when this process has to give up.
+    pub(super) async fn conclude(
+        &self,
+        claimed: Credential,
+        outcome: Outcome,
+        slot: &Slot,
+        terms: Arc<Terms>,
+    ) {
         let outcome = Arc::new(outcome);
         let mut complained = false;
         loop {
@@ -64,10 +72,14 @@ impl Refresher {
             match self.settle(&claimed, &outcome, &terms, now).await {
                 Ok(row) => {
                     log(&row, &outcome, &self.store);
+                    self.forget(slot);
                     break;
                 }
                 // The commit that seemed to fail had happened.
-                Err(store::Error::Changed(_)) => break,
+                Err(store::Error::Changed(_)) => {
+                    self.forget(slot);
+                    break;
+                }
                 Err(error) if !complained => {
                     complained = true;
                     error!(
@@ -139,9 +151,12 @@ impl Refresher {
                 }
             };
             let id = claimed.id;
-            let outcome = judge(&sent, &terms.client, self.clock.now());
-            self.conclude(claimed, outcome, Arc::new(terms)).await;
-            self.forget(&interrupted.slot);
+            let outcome = aged(
+                judge(&sent, &terms.client, claimed.since),
+                self.clock.now() - claimed.since,
+            );
+            self.conclude(claimed, outcome, &interrupted.slot, Arc::new(terms))
+                .await;
             lock(&self.flight.aboard).remove(&id);
         }
         Ok(())
@@ -157,7 +172,7 @@ impl Refresher {
         slot.read()
     }
 
-    pub(super) fn forget(&self, slot: &Slot) {
+    fn forget(&self, slot: &Slot) {
         let elsewhere = [Some(self.store.dir()), self.runtime_dir.as_deref()];
         for dir in elsewhere.into_iter().flatten() {
             if let Err(error) = slot.forget_elsewhere(dir) {
@@ -176,6 +191,14 @@ pub(super) fn judge(sent: &Sent, client: &provider::Client, now: Timestamp) -> O
         Sent::Silence(reason) => provider::silence(reason),
         Sent::Answered(answer) => client.outcome(answer, now),
     }
+}
+
+/// An outcome as of its claim, `age` later: an access token has lived that long already.
+fn aged(mut outcome: Outcome, age: TimeDelta) -> Outcome {
+    if let Verdict::Granted { lifetime, .. } = &mut outcome.verdict {
+        *lifetime = lifetime.saturating_sub(age.to_std().unwrap_or_default());
+    }
+    outcome
 }
 
 /// One line for each exchange that was settled.

@@ -70,7 +70,7 @@ impl Claim {
 impl Owner {
     /// The slot of a claim left by an earlier process.
     fn slot(&self, credential: &Credential) -> Result<Slot, Error> {
-        let Phase::Exchanging { slot } = credential.phase else {
+        let Phase::Exchanging { slot, .. } = credential.phase else {
             return Err(Error::Changed(credential.name.clone()));
         };
         Ok(self.slots.slot(slot, credential.id, credential.attempt)?)

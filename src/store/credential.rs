@@ -50,7 +50,7 @@ pub fn by_id(db: &Connection, id: CredentialId) -> Result<Credential, Error> {
 pub fn save(db: &Connection, row: &Credential) -> Result<(), Error> {
     let (phase, slot, resend_at) = match row.phase {
         Phase::Resting => ("resting", None, None),
-        Phase::Exchanging { slot } => ("exchanging", Some(slot), None),
+        Phase::Exchanging { slot, doubt } => ("exchanging", Some(slot), doubt),
         Phase::Unconfirmed { resend_at } => ("unconfirmed", None, Some(resend_at)),
         Phase::Dead => ("dead", None, None),
     };
@@ -90,20 +90,28 @@ pub fn postpone(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let mut row = by_id(db, seen.id)?;
-    if row != *seen {
-        return Err(Error::Changed(row.name));
-    }
+    let mut row = seen.clone();
     for (kind, detail) in row.postpone(reason, now) {
         notice::record(db, now, Some(&row.name), kind, &detail)?;
     }
-    save(db, &row)
+    change(db, seen, &row)
+}
+
+/// Writes a row as the rules left it, if it still is as it was `seen`.
+///
+/// # Errors
+/// When it is no longer.
+pub fn change(db: &Connection, seen: &Credential, row: &Credential) -> Result<(), Error> {
+    if by_id(db, seen.id)? != *seen {
+        return Err(Error::Changed(seen.name.clone()));
+    }
+    save(db, row)
 }
 
 /// Installs a person's new login, or lets it wait for an exchange in flight.
 ///
 /// # Errors
-/// When the token belongs to another credential.
+/// When the token belongs to another credential, or is one of this one's that may be spent.
 pub fn replace(
     db: &Connection,
     key: &StateKey,
@@ -112,10 +120,10 @@ pub fn replace(
     now: Timestamp,
 ) -> Result<(), Error> {
     let fingerprint = key.fingerprint(token.expose_secret());
-    if let Some(owner) = owner(db, fingerprint)?
-        && owner != row.id
-    {
-        return Err(Error::Foreign(by_id(db, owner)?.name));
+    match owner(db, fingerprint)? {
+        Some(owner) if owner != row.id => return Err(Error::Foreign(by_id(db, owner)?.name)),
+        Some(_) if !is_unspent(db, key, row, token)? => return Err(Error::Known(row.name.clone())),
+        _ => {}
     }
     if let Phase::Exchanging { .. } = row.phase {
         return keep(db, key, row, "candidate", token, now);
@@ -123,6 +131,22 @@ pub fn replace(
     rotate(db, key, row, token, now)?;
     row.renew(now);
     save(db, row)
+}
+
+/// Whether a token of the ledger may be entered again: the one in use, unless an exchange left it open
+/// whether it was spent, and the candidate.
+fn is_unspent(
+    db: &Connection,
+    key: &StateKey,
+    row: &Credential,
+    token: &SecretString,
+) -> Result<bool, Error> {
+    let column = match row.phase {
+        Phase::Resting | Phase::Dead => "refresh",
+        Phase::Exchanging { .. } | Phase::Unconfirmed { .. } => "candidate",
+    };
+    let held = sealed(db, key, row.id, column)?;
+    Ok(held.is_some_and(|held| held.expose_secret() == token.expose_secret()))
 }
 
 /// The refresh token in use.
@@ -244,6 +268,7 @@ pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
     let phase = match row.get::<_, String>("phase")?.as_str() {
         "exchanging" => Phase::Exchanging {
             slot: row.get("slot")?,
+            doubt: moment("resend_at")?,
         },
         "unconfirmed" => Phase::Unconfirmed {
             resend_at: now("resend_at")?,

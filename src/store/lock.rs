@@ -10,6 +10,9 @@ use std::path::Path;
 
 use super::{Error, check_owner, existing, file};
 
+/// How often the lock is tried against those who only ask who holds it, which takes them an instant.
+const PROBES: u32 = 10_000;
+
 /// The right to refresh with this state; released when dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -31,6 +34,13 @@ impl fmt::Display for Holder {
     }
 }
 
+impl Holder {
+    /// Whether that process may still run: one on another host may.
+    fn may_live(&self) -> bool {
+        self.pid != 0 && (self.host != host() || Path::new(&format!("/proc/{}", self.pid)).exists())
+    }
+}
+
 impl Lock {
     /// Takes the lock of the state in `dir`.
     ///
@@ -40,13 +50,20 @@ impl Lock {
         check_owner(dir)?;
         let path = existing(dir.join("state.lock"), 0o600)?;
         let mut lock = open(&path)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Held(read(&mut lock, &path)?)),
-            Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
+        for patience in (0..PROBES).rev() {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = read(&mut lock, &path)?;
+                    if patience == 0 || holder.may_live() {
+                        return Err(Error::Held(holder));
+                    }
+                    std::thread::yield_now();
+                }
+                Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
+            }
         }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let name = format!("{} {}\n", std::process::id(), host.trim());
+        let name = format!("{} {}\n", std::process::id(), host());
         lock.set_len(0)
             .and_then(|()| lock.write_all(name.as_bytes()))
             .map_err(file(&path))?;
@@ -67,6 +84,11 @@ impl Lock {
             Err(TryLockError::Error(source)) => Err(Error::File { path, source }),
         }
     }
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 fn open(path: &Path) -> Result<File, Error> {

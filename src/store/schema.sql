@@ -14,7 +14,8 @@ CREATE TABLE credential (
     since          INTEGER NOT NULL,
     due_at         INTEGER NOT NULL,
     not_before     INTEGER,                     -- a Retry-After still to be honoured
-    resend_at      INTEGER,                     -- unconfirmed: when the token may be sent again
+    resend_at      INTEGER,                     -- unconfirmed: when the token may be sent again;
+                                                -- exchanging: since when it is in doubt, if it is
     attempt        INTEGER NOT NULL DEFAULT 0,
     slot           INTEGER,                     -- exchanging: where the answer goes
     preset         TEXT,                        -- exchanging: who reads the answer
@@ -41,7 +42,7 @@ CREATE TABLE ledger (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE link (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     credential   INTEGER NOT NULL,
     channel      INTEGER NOT NULL,
     line         INTEGER NOT NULL DEFAULT -1,   -- of a multi-key channel; -1: the whole key

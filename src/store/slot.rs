@@ -41,6 +41,7 @@ pub struct Slot {
     nonce: Nonce,
     /// Room for the largest record, so that a write needs no memory from the system.
     record: Vec<u8>,
+    /// Why the last record may not be in the file.
     failed: Option<io::Error>,
 }
 
@@ -110,11 +111,15 @@ impl Slot {
     /// clears it.
     pub fn write(&mut self, received: &[u8]) {
         self.serial += 1;
-        let half = u64::from(self.serial % 2) * HALF as u64;
         self.failed = match self.seal(received) {
-            Ok(()) => self.file.write_all_at(&self.record, half).err(),
+            Ok(()) => self.put().err(),
             Err(error) => Some(io::Error::other(error)),
         };
+    }
+
+    fn put(&self) -> Result<(), io::Error> {
+        let half = u64::from(self.serial % 2) * HALF as u64;
+        self.file.write_all_at(&self.record, half)
     }
 
     fn seal(&mut self, received: &[u8]) -> Result<(), secret::Error> {
@@ -131,15 +136,19 @@ impl Slot {
             .seal_onto(&mut self.record, place, self.nonce, received)
     }
 
-    /// Makes what was written durable.
+    /// Makes what was written durable. After a failure the record is written again first: the system
+    /// may have dropped it, and would then sync nothing with success.
     ///
     /// # Errors
-    /// When the last write or the sync failed: the answer is then in memory alone.
+    /// When the write or the sync failed: the answer is then in memory alone.
     pub fn sync(&mut self) -> Result<(), io::Error> {
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => self.file.sync_data(),
+        if self.failed.take().is_some() {
+            self.put()
+                .inspect_err(|error| self.failed = Some(error.kind().into()))?;
         }
+        self.file
+            .sync_data()
+            .inspect_err(|error| self.failed = Some(error.kind().into()))
     }
 
     /// The newest answer written for this attempt, if one opens.
@@ -278,6 +287,20 @@ mod tests {
         let second = u64::from(slot.serial % 2) * HALF as u64;
         slot.file.write_all_at(b"torn", second + 40).unwrap();
         assert_eq!(read(&slot).unwrap(), b"first");
+    }
+
+    #[test]
+    fn an_answer_that_was_not_written_is_never_called_durable() {
+        let (dir, slots) = slots();
+        let mut slot = slots.slot(0, CredentialId(1), 1).unwrap();
+        let writable = Arc::clone(&slot.file);
+        slot.file = Arc::new(File::open(path(&dir.path().join("slots"), 0)).unwrap());
+        slot.write(b"answer");
+        slot.sync().unwrap_err();
+        slot.sync().unwrap_err();
+        slot.file = writable;
+        slot.sync().unwrap();
+        assert_eq!(read(&slot).unwrap(), b"answer");
     }
 
     #[test]

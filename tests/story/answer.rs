@@ -169,7 +169,7 @@ async fn a_page_for_people_may_have_cost_the_token() {
     world.once().await;
     assert_snapshot!(world.picture().await, @"
     at +00:00:00
-    main: unconfirmed, resend +00:00:00, generation 0, holds main refresh 0
+    main: unconfirmed, resend +00:52:30, generation 0, holds main refresh 0
       1 failure: the answer is not one whole JSON object
       channel 1: status 1, fixture-access-old-0001; pending
     asked +00:00:00: main refresh 0, Untouched

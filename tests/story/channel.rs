@@ -21,7 +21,7 @@ async fn a_strangers_key_is_told_once_and_left_alone() {
     event main refreshed generation 1
     event main conflict channel 1
     notice keyfresh: main refreshed
-    notice keyfresh: main: the key of channel 1 was changed by somebody else
+    notice keyfresh: main: channel 1 is in conflict
     ");
 }
 
@@ -42,7 +42,7 @@ async fn a_conflict_is_taken_over_by_a_persons_word() {
     event main refreshed generation 1
     event main conflict channel 1
     notice keyfresh: main refreshed
-    notice keyfresh: main: the key of channel 1 was changed by somebody else
+    notice keyfresh: main: channel 1 is in conflict
     ");
 }
 
@@ -62,7 +62,7 @@ async fn an_id_that_was_given_to_another_channel_is_a_conflict() {
     event main refreshed generation 1
     event main conflict channel 1
     notice keyfresh: main refreshed
-    notice keyfresh: main: the key of channel 1 was changed by somebody else
+    notice keyfresh: main: channel 1 is in conflict
     ");
 }
 
@@ -82,7 +82,7 @@ async fn a_deleted_channel_is_told_once() {
     event main refreshed generation 1
     event main conflict channel 1
     notice keyfresh: main refreshed
-    notice keyfresh: main: the key of channel 1 was changed by somebody else
+    notice keyfresh: main: channel 1 is in conflict
     ");
 }
 
@@ -246,6 +246,6 @@ async fn a_key_that_this_state_never_saw_stops_the_exchange() {
     event main refreshed generation 1
     event main conflict channel 1
     notice keyfresh: main refreshed
-    notice keyfresh: main: the key of channel 1 was changed by somebody else
+    notice keyfresh: main: channel 1 is in conflict
     ");
 }

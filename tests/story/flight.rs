@@ -124,9 +124,11 @@ async fn another_pass_meanwhile_sends_nothing() {
 #[tokio::test]
 async fn two_passes_at_once_make_one_request() {
     let mut world = World::new("one-api.db").await;
-    let (parts, pick) = (world.parts().await, Pick::default());
-    let (one, two) = tokio::join!(parts.once(&pick), parts.once(&pick));
+    world.check_channels().await;
+    let (refresher, pick) = (&world.parts().await.refresher, Pick::default());
+    let (one, two) = tokio::join!(refresher.pass(&pick), refresher.pass(&pick));
     assert!(one.is_ok() && two.is_ok());
+    world.end_pass().await;
     assert_snapshot!(world.picture().await, @"
     at +00:00:00
     main: resting, due +00:39:20, generation 1, expires +01:00:00, holds main refresh 1

@@ -51,7 +51,7 @@ async fn a_line_that_is_not_there_is_told_once() {
     main: resting, due +00:00:00, generation 0, holds main refresh 0
       channel 5 line 3: nothing to be seen; conflict at generation 0; channel 5 has no key line 3
     event main conflict channel 5
-    notice keyfresh: main: the key of channel 5 was changed by somebody else
+    notice keyfresh: main: channel 5 is in conflict
     ");
 }
 
@@ -67,7 +67,7 @@ async fn several_lines_need_a_name() {
     fixture-access-old-0005b
     fixture-access-old-0005c; conflict at generation 0; channel 5 has several keys: name the line, `channels = [{ id = 5, line = 0 }]`
     event main conflict channel 5
-    notice keyfresh: main: the key of channel 5 was changed by somebody else
+    notice keyfresh: main: channel 5 is in conflict
     ");
 }
 
@@ -202,6 +202,7 @@ async fn one_hub_is_told_again_until_it_has_heard() {
     console.refuse(1);
     world.once().await;
     let refused = world.picture().await;
+    world.stop();
     world.after(minutes(1)).await;
     assert_snapshot!(format!("{refused}\n{}\n{}", world.picture().await, console.heard()), @r#"
     at +00:00:00

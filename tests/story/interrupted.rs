@@ -251,7 +251,7 @@ async fn a_parked_credential_keeps_its_answer() {
     notice keyfresh: main refreshed
 
     at +00:40:20
-    main: resting, due +01:19:17, generation 2, expires +01:40:20, holds main refresh 2
+    main: resting, due +01:18:38, generation 2, expires +01:39:20, holds main refresh 2
       channel 1: status 1, main access 2; current at generation 2, watched until +01:00:20
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 1, Granted

@@ -1,5 +1,5 @@
-//! The stories: what happens to a credential, told with real parts and a clock that the test sets. Each
-//! ends in one picture of the world.
+//! Stories: the whole job in process, with a provider, a gateway's file and a PushPlus on loopback and
+//! a clock that is turned. Each ends in the world as text.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,11 +7,18 @@
 mod support;
 
 mod answer;
+mod canary;
 mod channel;
 mod flight;
 mod gateway;
 mod interrupted;
+mod life;
+mod links;
 mod login;
+mod recovery;
 mod schedule;
 mod trouble;
 mod unconfirmed;
+mod world;
+
+use support::database;

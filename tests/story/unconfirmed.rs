@@ -188,17 +188,18 @@ async fn a_refresh_token_whole_in_a_cut_body_is_kept() {
 }
 
 #[tokio::test]
-async fn before_the_first_grant_there_is_nothing_to_lose() {
+async fn before_the_first_grant_the_key_in_service_is_spared_as_if_it_were_new() {
     let mut world = World::new("one-api.db").await;
     world.authority.fault(&CUT_BEFORE, 1);
     world.once().await;
-    world.once().await;
+    world.after(minutes(52)).await;
+    world.after(minutes(1)).await;
     assert_snapshot!(world.picture().await, @"
-    at +00:00:00
-    main: resting, due +00:38:56, generation 1, expires +01:00:00, holds main refresh 1
-      channel 1: status 1, main access 1; current at generation 1, watched until +00:20:00
+    at +00:53:00
+    main: resting, due +01:31:56, generation 1, expires +01:53:00, holds main refresh 1
+      channel 1: status 1, main access 1; current at generation 1, watched until +01:13:00
     asked +00:00:00: main refresh 0, Untouched
-    asked +00:00:00: main refresh 0, Granted
+    asked +00:53:00: main refresh 0, Granted
     event main unconfirmed
     event main recovered generation 1
     event main refreshed generation 1
@@ -219,22 +220,21 @@ async fn a_token_that_stays_unconfirmed_is_asked_for_less_and_less() {
     }
     assert_snapshot!(world.asked_at().join("\n"), @"
     +00:05:00
-    +00:10:00
-    +00:15:00
-    +00:25:00
-    +00:40:00
+    +01:00:00
     +02:00:00
+    +03:00:00
     +04:00:00
-    +06:00:00
-    +08:00:00
-    +10:00:00
-    +12:00:00
-    +14:00:00
-    +16:00:00
-    +18:00:00
-    +20:00:00
-    +22:00:00
-    +1d 00:00:00
+    +05:00:00
+    +07:00:00
+    +09:00:00
+    +11:00:00
+    +13:00:00
+    +15:00:00
+    +17:00:00
+    +19:00:00
+    +21:00:00
+    +23:00:00
+    +1d 01:00:00
     ");
 }
 

@@ -68,12 +68,13 @@ async fn hear(
             .map_or("", |value| value.to_str().unwrap())
     };
     let mut books = books.lock().unwrap();
-    books.heard += &format!(
+    let line = format!(
         "{method} {uri}, {}, user {}, {}\n",
         header("authorization"),
         header("new-api-user"),
         String::from_utf8_lossy(&body)
     );
+    books.heard.push_str(&line);
     let refused = books.refusals > 0;
     books.refusals = books.refusals.saturating_sub(1);
     let message = if refused { "not now" } else { "" };

@@ -56,7 +56,7 @@ impl Installation {
 impl Daemon {
     /// Waits until systemd was told `what`, since the last time this was asked for.
     pub(crate) fn hear(&mut self, what: &str) {
-        let found = until(what, || {
+        until(what, || {
             if let Some(ended) = self.running.child.try_wait().unwrap() {
                 self.listen();
                 assert!(self.tells(what), "{ended}:\n{}", self.running.log());
@@ -65,7 +65,6 @@ impl Daemon {
             self.tells(what).then_some(())
         });
         self.heard.borrow_mut().retain(|line| line != what);
-        found
     }
 
     fn listen(&self) {
@@ -118,27 +117,43 @@ impl Daemon {
 
     /// Waits until its thread called `name` sleeps between two tries of a lock that another has.
     pub(crate) fn waits_for_a_lock(&self, name: &str) {
-        let tasks = format!("/proc/{}/task", self.pid());
         until(&format!("{name} waits for a lock"), || {
-            let mut tasks = fs::read_dir(&tasks).unwrap();
-            let thread = tasks.find_map(|task| {
-                let path = task.unwrap().path();
-                let comm = fs::read_to_string(path.join("comm")).ok()?;
-                (comm.trim() == name).then_some(path)
-            })?;
-            let call = fs::read_to_string(thread.join("syscall")).ok()?;
+            let call = self.thread(name, "syscall")?;
             let number = call.split(' ').next()?;
             SLEEPING.contains(&number).then_some(())
         });
+    }
+
+    /// Waits until its thread called `name`, else idle, is asked again and again.
+    pub(crate) fn tries_again_and_again(&self, name: &str) {
+        let woken = || {
+            let status = self.thread(name, "status")?;
+            let (_, count) = status.split_once("\nvoluntary_ctxt_switches:")?;
+            count.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let before = until("the thread is there", woken);
+        until(&format!("{name} tries again"), || {
+            (woken()? >= before + 10).then_some(())
+        });
+    }
+
+    /// What `/proc` says of one of its threads.
+    fn thread(&self, name: &str, file: &str) -> Option<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let folder = tasks.map(|task| task.unwrap().path()).find(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        });
+        fs::read_to_string(folder?.join(file)).ok()
     }
 
     /// The status and body of a page of its listener.
     pub(crate) fn page(&self, path: &str) -> (u16, String) {
         let address = until("it listens", || {
             let log = self.log();
-            let (_, rest) = log.split_once("listen=")?;
-            let end = rest.find(char::is_whitespace)?;
-            Some(rest[..end].to_owned())
+            let (_, rest) = log.split_once("listening")?;
+            let (_, rest) = rest.split_once("127.0.0.1:")?;
+            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
+            Some(format!("127.0.0.1:{}", &rest[..end]))
         });
         let mut stream = TcpStream::connect(address).unwrap();
         write!(

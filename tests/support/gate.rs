@@ -1,5 +1,6 @@
 //! A relay before the token endpoint that stops the bytes of an exchange where a test wants it.
 
+use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -127,6 +128,13 @@ async fn relay(
     if stop == Stop::Request {
         arrived();
         orders.changed().await.ok()?;
+        // A request whose sender was killed meanwhile is lost.
+        let is_there = client
+            .try_read(&mut [0])
+            .is_err_and(|error| error.kind() == WouldBlock);
+        if !is_there {
+            return None;
+        }
     }
     let mut upstream = TcpStream::connect(server).await.ok()?;
     upstream.write_all(&request).await.ok()?;
@@ -146,7 +154,7 @@ async fn relay(
     client.write_all(&answer[passed..]).await.ok()?;
     // The server's last word: the client sees the end of the connection, not a reset.
     client.shutdown().await.ok()?;
-    tokio::time::timeout(Duration::from_secs(60), client.read_buf(&mut request))
+    tokio::time::timeout(Duration::from_mins(1), client.read_buf(&mut request))
         .await
         .ok()?
         .ok()?;

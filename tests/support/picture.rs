@@ -12,7 +12,7 @@ use keyfresh::store::link::{Link, State};
 use keyfresh::store::{self, Error};
 use rusqlite::{Connection, OpenFlags};
 
-use super::world::World;
+use super::world::{World, since_begin};
 
 /// What our own state says, read at one moment.
 struct Rows {
@@ -26,7 +26,7 @@ impl World {
     pub(crate) async fn picture(&mut self) -> String {
         self.parts().await;
         let rows = self.rows().await;
-        let mut picture = format!("at {}\n", self.since_begin(self.clock.now()));
+        let mut picture = format!("at {}\n", since_begin(self.clock.now()));
         for (row, refresh_token) in &rows.credentials {
             picture += &self.credential_line(row, refresh_token.as_ref());
             for link in &rows.links {
@@ -42,7 +42,7 @@ impl World {
                 }
                 _ => "something else".to_owned(),
             };
-            let at = self.since_begin(seen.at);
+            let at = since_begin(seen.at);
             writeln!(picture, "asked {at}: {token}, {:?}", seen.ruling).unwrap();
         }
         for event in &rows.events {
@@ -64,10 +64,7 @@ impl World {
     /// When each request came.
     pub(crate) fn asked_at(&self) -> Vec<String> {
         let requests = self.authority.requests();
-        requests
-            .iter()
-            .map(|seen| self.since_begin(seen.at))
-            .collect()
+        requests.iter().map(|seen| since_begin(seen.at)).collect()
     }
 
     async fn rows(&self) -> Rows {
@@ -97,10 +94,10 @@ impl World {
 
     fn credential_line(&self, row: &Credential, refresh_token: Option<&SecretString>) -> String {
         let phase = match row.phase {
-            Phase::Resting => format!("resting, due {}", self.since_begin(row.due_at)),
+            Phase::Resting => format!("resting, due {}", since_begin(row.due_at)),
             Phase::Exchanging { .. } => "exchanging".to_owned(),
             Phase::Unconfirmed { resend_at } => {
-                format!("unconfirmed, resend {}", self.since_begin(resend_at))
+                format!("unconfirmed, resend {}", since_begin(resend_at))
             }
             Phase::Dead => "dead".to_owned(),
         };
@@ -110,10 +107,10 @@ impl World {
         }
         write!(line, "{phase}, generation {}", row.generation).unwrap();
         if let Some(expires_at) = row.expires_at {
-            write!(line, ", expires {}", self.since_begin(expires_at)).unwrap();
+            write!(line, ", expires {}", since_begin(expires_at)).unwrap();
         }
         if let Some(wait) = row.not_before {
-            write!(line, ", not before {}", self.since_begin(wait)).unwrap();
+            write!(line, ", not before {}", since_begin(wait)).unwrap();
         }
         match refresh_token {
             Some(token) => write!(line, ", holds {}", self.token(token)).unwrap(),
@@ -133,34 +130,34 @@ impl World {
     }
 
     fn link_line(&self, link: &Link) -> String {
-        let mut line = format!("  channel {}", link.channel);
-        if let Some(number) = link.line {
-            write!(line, " line {number}").unwrap();
+        let mut told = format!("  channel {}", link.channel);
+        if let Some(place) = link.line {
+            write!(told, " line {place}").unwrap();
         }
         match self.stored(link) {
-            Some((status, key)) => write!(line, ": status {status}, {key}").unwrap(),
-            None => line += ": nothing to be seen",
+            Some((status, key)) => write!(told, ": status {status}, {key}").unwrap(),
+            None => told += ": nothing to be seen",
         }
-        write!(line, "; {}", link.state.name()).unwrap();
+        write!(told, "; {}", link.state.name()).unwrap();
         if link.state != State::Pending || link.generation > 0 {
-            write!(line, " at generation {}", link.generation).unwrap();
+            write!(told, " at generation {}", link.generation).unwrap();
         }
         if let Some(until) = link.watch_until.filter(|until| *until > self.clock.now()) {
-            write!(line, ", watched until {}", self.since_begin(until)).unwrap();
+            write!(told, ", watched until {}", since_begin(until)).unwrap();
         }
         if let Some(at) = link.settle_at {
-            write!(line, ", settles {}", self.since_begin(at)).unwrap();
+            write!(told, ", settles {}", since_begin(at)).unwrap();
         }
         if link.stripped {
-            line += ", keeps a refresh token";
+            told += ", keeps a refresh token";
         }
         if link.untold {
-            line += ", untold";
+            told += ", untold";
         }
         if let Some(error) = &link.last_error {
-            write!(line, "; {}", self.steady(error)).unwrap();
+            write!(told, "; {}", self.steady(error)).unwrap();
         }
-        line + "\n"
+        told + "\n"
     }
 
     /// Status and key of the channel, or of its line, as they stand in the gateway's database; nothing
@@ -174,7 +171,7 @@ impl World {
         });
         let (status, key): (i64, String) = row.ok()?;
         let key = match link.line {
-            Some(line) => key.lines().nth(line)?.to_owned(),
+            Some(place) => key.lines().nth(place)?.to_owned(),
             None => key,
         };
         Some((status, self.text(&key)))

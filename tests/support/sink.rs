@@ -23,17 +23,17 @@ impl Sink {
         let port = listener.local_addr().unwrap().port();
         let messages = Arc::new(Mutex::new(Vec::new()));
         let hold = watch::Sender::new(false);
-        let (kept, held) = (Arc::clone(&messages), hold.subscribe());
-        let send = async move |body: String| {
+        let (kept, orders) = (Arc::clone(&messages), hold.subscribe());
+        let route = async move |body: String| {
             kept.lock()
                 .unwrap()
                 .push(serde_json::from_str(&body).unwrap());
-            let mut held = held.clone();
+            let mut orders = orders.clone();
             // A sink that is gone holds nothing.
-            drop(held.wait_for(|hold| !hold).await);
+            drop(orders.wait_for(|hold| !hold).await);
             json!({"code": 200, "msg": "ok", "data": "serial"}).to_string()
         };
-        let router = axum::Router::new().route("/send", axum::routing::post(send));
+        let router = axum::Router::new().route("/send", axum::routing::post(route));
         let task = runtime.spawn(async move {
             axum::serve(listener, router).await.unwrap();
         });

@@ -264,11 +264,6 @@ impl World {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
-
-    /// The time since the story began.
-    pub(super) fn since_begin(&self, at: Timestamp) -> String {
-        clock_face((at - begin()).num_seconds())
-    }
 }
 
 /// Channels with one key each.
@@ -289,8 +284,9 @@ fn begin() -> Timestamp {
     BEGIN.parse().unwrap()
 }
 
-/// `+1d 02:03:04`.
-fn clock_face(seconds: i64) -> String {
+/// The time since the story began, as `+1d 02:03:04`.
+pub(super) fn since_begin(at: Timestamp) -> String {
+    let seconds = (at - begin()).num_seconds();
     let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let time = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
