@@ -12,13 +12,8 @@ mod channel;
 mod flight;
 mod gateway;
 mod interrupted;
-mod life;
-mod links;
 mod login;
-mod recovery;
+mod restored;
 mod schedule;
 mod trouble;
 mod unconfirmed;
-mod world;
-
-use support::database;
