@@ -82,6 +82,10 @@ pub struct Refresher {
 }
 
 impl Keep for Slot {
+    fn make_room(&mut self, most: usize) {
+        Slot::make_room(self, most);
+    }
+
     fn keep(&mut self, received: &[u8]) {
         self.write(received);
     }
@@ -178,7 +182,8 @@ impl Refresher {
                 None => None,
             };
             let _room = room.acquire().await.ok();
-            let result = this.refresh(seen, &terms).await;
+            // In a box of its own from here on: a thousand may wait above, and an exchange is large.
+            let result = Box::pin(this.refresh(seen, &terms)).await;
             lock(&this.flight.aboard).remove(&id);
             match result {
                 // Somebody changed the row first: the next pass sees it as it is now.

@@ -42,6 +42,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("store/schema.sql")];
 /// How long our own database may be busy with another of our processes.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// The most memory for pages of our own database, an eighth of SQLite's default: the rows of two hundred
+/// credentials, and for more the kernel has the rest at hand.
+const CACHE_KIB: i32 = 256;
+
 /// What can go wrong with our own state.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -301,6 +305,7 @@ fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
