@@ -119,7 +119,7 @@ impl Refresher {
         self.drain().await;
     }
 
-    /// Settles what was interrupted, starts what is due; returns when the next one is.
+    /// Settles what was interrupted, starts what is due; returns when the next one is, if that is soon.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -129,9 +129,18 @@ impl Refresher {
         if !self.store.is_trusted() {
             return Err(store::Error::Untrusted);
         }
-        let rows = self.store.read(store::credential::all).await?;
         let settings = self.settings.borrow().clone();
         let now = self.clock.now();
+        // Nobody sleeps longer than a slice before looking again.
+        let horizon = if pick.force {
+            Timestamp::MAX_UTC
+        } else {
+            now + SLICE
+        };
+        let rows = self
+            .store
+            .read(move |db| store::credential::ready_by(db, horizon))
+            .await?;
         let mut next: Option<Timestamp> = None;
         for row in rows {
             let picked = pick.names.is_empty() || pick.names.contains(&row.name);

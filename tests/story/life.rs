@@ -23,6 +23,20 @@ async fn due_on_monday_and_not_before() {
 }
 
 #[tokio::test]
+async fn due_at_once_when_the_clock_was_set_back() {
+    let mut world = World::new().await;
+    world.wait(TimeDelta::days(2));
+    world.pass().await;
+    world.tell().await;
+    // By what the wrong clock had shown, the next is due in more than a week.
+    world.wait(-TimeDelta::days(1));
+    world.pass().await;
+    assert_ne!(world.requests(), "none");
+    world.pass().await;
+    assert_eq!(world.requests(), "none");
+}
+
+#[tokio::test]
 async fn early_because_the_token_expires_first() {
     let lifetime = std::time::Duration::from_hours(6);
     let settings = Settings::default();
