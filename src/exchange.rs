@@ -28,6 +28,10 @@ use crate::wire::{Answer, Request};
 /// Called with everything received so far (status line, headers and body as they came over the wire)
 /// after each read, on the thread that read it, with no system call in between.
 pub trait Keep: Send {
+    /// Makes ready for up to `most` bytes. Called before the request is sent and before each read, so
+    /// that [`keep`](Self::keep) itself asks the system for no memory.
+    fn make_room(&mut self, _most: usize) {}
+
     /// Keeps `received`; `Err` says why it could not be kept (the exchange goes on).
     fn keep(&mut self, received: &[u8]);
 }

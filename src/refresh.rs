@@ -82,6 +82,10 @@ pub struct Refresher {
 }
 
 impl Keep for Slot {
+    fn make_room(&mut self, most: usize) {
+        Slot::make_room(self, most);
+    }
+
     fn keep(&mut self, received: &[u8]) {
         self.write(received);
     }
@@ -115,7 +119,7 @@ impl Refresher {
         self.drain().await;
     }
 
-    /// Settles what was interrupted, starts what is due; returns when the next one is.
+    /// Settles what was interrupted, starts what is due; returns when the next one is, if that is soon.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -125,9 +129,18 @@ impl Refresher {
         if !self.store.is_trusted() {
             return Err(store::Error::Untrusted);
         }
-        let rows = self.store.read(store::credential::all).await?;
         let settings = self.settings.borrow().clone();
         let now = self.clock.now();
+        // Nobody sleeps longer than a slice before looking again.
+        let horizon = if pick.force {
+            Timestamp::MAX_UTC
+        } else {
+            now + SLICE
+        };
+        let rows = self
+            .store
+            .read(move |db| store::credential::ready_by(db, horizon))
+            .await?;
         let mut next: Option<Timestamp> = None;
         for row in rows {
             let picked = pick.names.is_empty() || pick.names.contains(&row.name);
@@ -178,7 +191,8 @@ impl Refresher {
                 None => None,
             };
             let _room = room.acquire().await.ok();
-            let result = this.refresh(seen, &terms).await;
+            // In a box of its own from here on: a thousand may wait above, and an exchange is large.
+            let result = Box::pin(this.refresh(seen, &terms)).await;
             lock(&this.flight.aboard).remove(&id);
             match result {
                 // Somebody changed the row first: the next pass sees it as it is now.

@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chrono::DateTime;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -41,6 +42,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("store/schema.sql")];
 
 /// How long our own database may be busy with another of our processes.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// Memory for pages of our own database, an eighth of the default, as the kernel has them too; and the
+/// pages after which the log is brought into it, for the next process reads all of the log.
+const PRAGMAS: [(&str, i32); 2] = [("cache_size", -256), ("wal_autocheckpoint", 256)];
 
 /// What can go wrong with our own state.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +150,8 @@ impl Store {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         prepare(&connection)?;
+        // Emptying the log and beginning another would cost each `once` four waits for the disk.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         migrate(&mut connection)?;
         let known: Vec<u8> =
             connection.query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
@@ -301,6 +308,9 @@ fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", false)?;
+    for (name, value) in PRAGMAS {
+        connection.pragma_update(None, name, value)?;
+    }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

@@ -43,11 +43,12 @@ impl<'a> Dialogue<'a> {
         line: impl AsyncRead + AsyncWrite + Unpin + Send,
         request: Request,
     ) -> hyper::Result<()> {
+        self.keep.make_room(2 * CHUNK);
         let tap = Tap {
             line,
             attempted: &mut self.attempted,
             keep: self.keep,
-            received: Zeroizing::new(Vec::with_capacity(LIMIT)),
+            received: Zeroizing::new(Vec::with_capacity(2 * CHUNK)),
         };
         let (sender, connection) = handshake(tap).await?;
         let mut connection = pin!(connection);
@@ -84,11 +85,12 @@ async fn hear(
     let answer = answer.insert(Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: Zeroizing::new(Vec::with_capacity(LIMIT)),
+        body: Zeroizing::default(),
         cut: None,
     });
     while let Some(frame) = body.frame().await {
         if let Ok(bytes) = frame?.into_data() {
+            make_room(&mut answer.body, bytes.len());
             answer.body.extend_from_slice(&bytes);
         }
     }
@@ -100,12 +102,21 @@ struct Tap<'a, L> {
     line: L,
     attempted: &'a mut bool,
     keep: &'a mut dyn Keep,
-    /// Reserved whole at the start: growing would leave copies behind that are not wiped.
     received: Zeroizing<Vec<u8>>,
 }
 
-/// The most that one read takes.
-const CHUNK: usize = 8 * 1024;
+/// The most that one read takes; two hold most answers.
+const CHUNK: usize = 4 * 1024;
+
+/// Makes room for `more` bytes; where that takes a move, nothing unwiped stays behind.
+fn make_room(bytes: &mut Zeroizing<Vec<u8>>, more: usize) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity())));
+        larger.extend_from_slice(bytes);
+        *bytes = larger;
+    }
+}
 
 impl<L: AsyncRead + Unpin> Read for Tap<'_, L> {
     fn poll_read(
@@ -121,6 +132,9 @@ impl<L: AsyncRead + Unpin> Read for Tap<'_, L> {
             let reason = format!("larger than {} KiB", LIMIT / 1024);
             return Poll::Ready(Err(io::Error::other(reason)));
         }
+        // Before the read, so that no system call for memory comes between it and the keeping.
+        make_room(&mut this.received, room);
+        this.keep.make_room(this.received.len() + room);
         let mut chunk = Zeroizing::new([0; CHUNK]);
         let mut chunk = ReadBuf::new(&mut chunk[..room]);
         ready!(Pin::new(&mut this.line).poll_read(cx, &mut chunk))?;

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::flight::lock;
 use super::{AGAIN, Refresher};
-use crate::clock::Timestamp;
+use crate::clock::{SLICE, Timestamp};
 use crate::credential::{Credential, Phase, Terms};
 use crate::exchange::{Sent, replay};
 use crate::provider::{self, Outcome, Verdict};
@@ -73,6 +73,11 @@ impl Refresher {
                 Ok(row) => {
                     log(&row, &outcome, &self.store);
                     self.forget(slot);
+                    // Later than a slice the loop looks again by itself: a thousand settlings must not
+                    // each make it read all rows.
+                    if row.ready_at(now).is_some_and(|ready| ready < now + SLICE) {
+                        self.wakers.refresh.notify_one();
+                    }
                     break;
                 }
                 // The commit that seemed to fail had happened.
@@ -93,7 +98,8 @@ impl Refresher {
             }
             self.clock.pause(AGAIN).await;
         }
-        self.wakers.wake_all();
+        self.wakers.links.notify_one();
+        self.wakers.notices.send_replace(());
     }
 
     async fn settle(

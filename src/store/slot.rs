@@ -39,7 +39,7 @@ pub struct Slot {
     serial: u32,
     /// Drawn when the slot is taken; its last four bytes count the writes.
     nonce: Nonce,
-    /// Room for the largest record, so that a write needs no memory from the system.
+    /// The record written last, for [`keep_elsewhere`](Self::keep_elsewhere).
     record: Vec<u8>,
     /// Why the last record may not be in the file.
     failed: Option<io::Error>,
@@ -98,13 +98,20 @@ impl Slots {
             attempt,
             serial: 0,
             nonce: secret::nonce()?,
-            record: Vec::with_capacity(HALF),
+            record: Vec::new(),
             failed: None,
         })
     }
 }
 
 impl Slot {
+    /// Makes room for an answer of `length` bytes, so that writing it needs no memory from the system.
+    pub fn make_room(&mut self, length: usize) {
+        let needed = 2 * size_of::<u32>() + OVERHEAD + length;
+        self.record
+            .reserve_exact(needed.saturating_sub(self.record.len()));
+    }
+
     /// Writes `received`, all of the answer so far, over the older half: one system call.
     ///
     /// A failure is kept for [`sync`](Self::sync); a later write that succeeds holds everything and

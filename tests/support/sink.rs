@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use axum::http::Uri;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// The service; it stops when dropped.
 pub(crate) struct Sink {
@@ -24,16 +25,18 @@ impl Sink {
         let messages = Arc::new(Mutex::new(Vec::new()));
         let hold = watch::Sender::new(false);
         let (kept, orders) = (Arc::clone(&messages), hold.subscribe());
-        let route = async move |body: String| {
-            kept.lock()
-                .unwrap()
-                .push(serde_json::from_str(&body).unwrap());
+        let route = async move |uri: Uri, body: String| {
+            let message = match uri.query() {
+                Some(query) => form_urlencoded::parse(query.as_bytes()).collect(),
+                None => serde_json::from_str(&body).unwrap(),
+            };
+            kept.lock().unwrap().push(message);
             let mut orders = orders.clone();
             // A sink that is gone holds nothing.
             drop(orders.wait_for(|hold| !hold).await);
             json!({"code": 200, "msg": "ok", "data": "serial"}).to_string()
         };
-        let router = axum::Router::new().route("/send", axum::routing::post(route));
+        let router = axum::Router::new().route("/send", axum::routing::any(route));
         let task = runtime.spawn(async move {
             axum::serve(listener, router).await.unwrap();
         });

@@ -97,6 +97,8 @@ impl Writer<'_> {
         let phrases = self.phrases;
         let state = match link.state {
             State::Current => phrases.current,
+            // Written; what is pending is that the gateway hears of it.
+            State::Pending if link.untold => phrases.current,
             State::Pending => phrases.pending,
             State::Conflict => phrases.foreign,
             State::Gone => phrases.gone,
