@@ -8,6 +8,7 @@
 pub mod adopt;
 pub mod claim;
 pub mod credential;
+mod files;
 pub mod ledger;
 pub mod link;
 mod lock;
@@ -15,9 +16,9 @@ pub mod notice;
 mod slot;
 mod thread;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -28,11 +29,11 @@ use chrono::DateTime;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::secret::{self, Place, StateKey};
 
+use files::{check_owner, check_private, existing, file, new_file, read_key, sync_dir};
 pub use lock::{Holder, Lock};
 pub use slot::{Slot, Slots};
 use thread::{Job, task, work};
@@ -325,68 +326,6 @@ fn migrate(connection: &mut Connection) -> Result<(), Error> {
         transaction.pragma_update(None, "user_version", version + done + 1)?;
     }
     Ok(transaction.commit()?)
-}
-
-fn read_key(path: &Path) -> Result<StateKey, Error> {
-    let path = existing(path.to_owned(), 0o600)?;
-    let bytes = Zeroizing::new(fs::read(&path).map_err(file(&path))?);
-    let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| Error::WrongKey)?;
-    Ok(StateKey::new(bytes))
-}
-
-fn existing(path: PathBuf, mode: u32) -> Result<PathBuf, Error> {
-    match fs::metadata(&path) {
-        Ok(_) => check_private(&path, mode).map(|()| path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing(path)),
-        Err(source) => Err(Error::File { path, source }),
-    }
-}
-
-fn check_private(path: &Path, mode: u32) -> Result<(), Error> {
-    let found = fs::metadata(path).map_err(file(path))?.mode();
-    if found & 0o077 != 0 {
-        return Err(Error::Readable {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    Ok(())
-}
-
-fn check_owner(dir: &Path) -> Result<(), Error> {
-    existing(dir.to_owned(), 0o700)?;
-    let owner = fs::metadata(dir).map_err(file(dir))?.uid();
-    if owner != nix::unistd::geteuid().as_raw() {
-        return Err(Error::Owner {
-            path: dir.to_owned(),
-            owner,
-        });
-    }
-    Ok(())
-}
-
-fn new_file(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().map_err(file(path))
-}
-
-fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(file(dir))
-}
-
-fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::File { path, source }
 }
 
 /// A column of unix milliseconds.

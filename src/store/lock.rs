@@ -8,7 +8,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use super::{Error, check_owner, existing, file};
+use super::Error;
+use super::files::{check_owner, existing, file};
 
 /// How often the lock is tried against those who only ask who holds it, which takes them an instant.
 const PROBES: u32 = 10_000;

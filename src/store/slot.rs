@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{Error, existing, file, new_file, sync_dir};
+use super::Error;
+use super::files::{existing, file, new_file, sync_dir};
 use crate::credential::CredentialId;
 use crate::secret::{self, Nonce, OVERHEAD, Place, StateKey};
 
@@ -71,7 +72,7 @@ impl Slots {
                 .write(true)
                 .open(&path)
                 .map_err(file(&path))?;
-            let length = file.metadata().map_err(super::file(&path))?.len();
+            let length = file.metadata().map_err(super::files::file(&path))?.len();
             if length != 2 * HALF as u64 {
                 return Err(Error::Missing(path));
             }

@@ -165,7 +165,7 @@ async fn one_hub_that_cannot_be_told_stays_pending() {
     New key: masked main access 1 (generation 1)
     Expires: 2026-11-21 11:00
     Next refresh: 2026-11-21 10:39
-    Channel 1: waiting to be written, the gateway does not know yet
+    Channel 1: updated, the gateway does not know yet
     One-Hub must be told of the new key: restart it, or save the channel once in its console; with url and access_token_file set under [gateway], keyfresh does it.
 
     Times are in Asia/Shanghai.
