@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chrono::DateTime;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -42,9 +43,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("store/schema.sql")];
 /// How long our own database may be busy with another of our processes.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// The most memory for pages of our own database, an eighth of SQLite's default: the rows of two hundred
-/// credentials, and for more the kernel has the rest at hand.
-const CACHE_KIB: i32 = 256;
+/// Besides safety: an eighth of the usual memory for pages, as the kernel has them too; and a short log,
+/// for the next process reads all of it.
+const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
+    PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 256";
 
 /// What can go wrong with our own state.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +151,8 @@ impl Store {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         prepare(&connection)?;
+        // Emptying the log and beginning another would cost each `once` four waits for the disk.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         migrate(&mut connection)?;
         let known: Vec<u8> =
             connection.query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
@@ -303,9 +307,7 @@ pub fn give(path: &Path, owner: (u32, u32)) -> Result<(), Error> {
 
 fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", false)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.execute_batch(PRAGMAS)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
