@@ -44,9 +44,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("store/schema.sql")];
 /// How long our own database may be busy with another of our processes.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Memory for pages of our own database, an eighth of the default, as the kernel has them too; and the
-/// pages after which the log is brought into it, for the next process reads all of the log.
-const PRAGMAS: [(&str, i32); 2] = [("cache_size", -256), ("wal_autocheckpoint", 256)];
+/// Besides safety: an eighth of the usual memory for pages, as the kernel has them too; and a short log,
+/// for the next process reads all of it.
+const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
+    PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 256";
 
 /// What can go wrong with our own state.
 #[derive(Debug, thiserror::Error)]
@@ -307,11 +308,7 @@ pub fn give(path: &Path, owner: (u32, u32)) -> Result<(), Error> {
 
 fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", false)?;
-    for (name, value) in PRAGMAS {
-        connection.pragma_update(None, name, value)?;
-    }
+    connection.execute_batch(PRAGMAS)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
