@@ -101,6 +101,10 @@ pub struct Round {
     again: bool,
     /// Whether a link stands otherwise than before, as far as claims depend on it.
     news: bool,
+    /// The version of the gateway's database before it was looked at.
+    version: Option<i64>,
+    /// Whether every link is current and told, and nothing was written.
+    is_at_rest: bool,
 }
 
 /// A link with what a pass found out and decided about it.
@@ -202,6 +206,8 @@ impl Links {
             return Ok(round);
         }
         let gateway = self.gateway().await?;
+        round.version = Some(gateway.version().await?);
+        round.is_at_rest = true;
         for chunk in links.chunks(CHUNK) {
             let plans = self.decide(&gateway, chunk).await?;
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
@@ -224,6 +230,7 @@ impl Links {
             for link in seen.iter().chain(&acted) {
                 round.note(link, began);
             }
+            round.is_at_rest &= acted.is_empty() && seen.iter().all(is_settled);
             if !acted.is_empty() {
                 let saved = acted.clone();
                 self.store
@@ -304,33 +311,39 @@ impl Links {
         }
     }
 
+    /// Waits until there may be something to do. At rest, a round after which nobody wrote to the
+    /// gateway's database is like the one before.
     async fn rest(&self, round: &Round) {
-        let now = self.clock.now();
-        let full = now + ROUND;
-        let until = if round.again { now + WATCH } else { full };
-        let until = round.next.map_or(until, |next| next.min(until));
-        let watched = round.watch_until.is_some_and(|until| now < until);
-        tokio::select! {
-            () = self.clock.sleep_until(until) => {}
-            () = self.changed(), if watched => {}
+        loop {
+            let now = self.clock.now();
+            let until = now + if round.again { WATCH } else { ROUND };
+            let until = round.next.map_or(until, |next| next.min(until));
+            let watched = round.watch_until.is_some_and(|until| now < until);
+            tokio::select! {
+                () = self.clock.sleep_until(until) => {}
+                () = self.changed(round.version), if watched => {}
+            }
+            if !round.is_at_rest || self.version().await != round.version {
+                return;
+            }
         }
     }
 
-    /// Returns once the gateway's database was written to by somebody.
-    async fn changed(&self) {
-        let mut seen = None;
-        loop {
-            let version = match self.gateway().await {
-                Ok(gateway) => gateway.version().await.ok(),
-                Err(_) => None,
-            };
-            if seen.is_some() && version != seen {
-                return;
-            }
-            seen = version;
+    /// Returns once the gateway's database was written to by somebody after `version`.
+    async fn changed(&self, version: Option<i64>) {
+        while self.version().await == version {
             self.clock.pause(WATCH).await;
         }
     }
+
+    async fn version(&self) -> Option<i64> {
+        self.gateway().await.ok()?.version().await.ok()
+    }
+}
+
+/// Whether nothing is to be done about the link as long as nobody else acts.
+fn is_settled(link: &Link) -> bool {
+    link.state == State::Current && !link.untold && link.settle_at.is_none()
 }
 
 /// Whether a claim that depends on the link may be judged otherwise than before.

@@ -130,3 +130,15 @@ async fn a_restart_does_not_shorten_the_back_off() {
     +00:53:00
     ");
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_refreshes_at_once_and_once() {
+    let mut world = World::with("one-api.db", long_lived()).await;
+    world.wait(hours(48));
+    world.once().await;
+    // By what the wrong clock had shown, the next is due in days.
+    world.clock.set(world.clock.now() - hours(24));
+    world.once().await;
+    world.after(minutes(10)).await;
+    assert_eq!(world.asked_at().len(), 2);
+}
