@@ -208,8 +208,9 @@ fn commands_beside_the_daemon_are_picked_up() {
     until("the channel has the key", || {
         (world.tokens("main").1 == Some(world.key(1))).then_some(())
     });
+    let said = world.done(&["credential", "take-over", "main"]);
+    assert!(said.contains("no channel of main is in conflict"), "{said}");
     world.change("UPDATE channels SET key = 'a-stranger' WHERE id = 1");
-    world.done(&["credential", "take-over", "main"]);
     world.done(&["credential", "refresh", "main"]);
     until("the conflict is seen", || {
         (world.status()["channels"][0]["state"] == "conflict").then_some(())
