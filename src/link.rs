@@ -31,7 +31,7 @@ use decide::{Learns, Step};
 
 pub use survey::misfit;
 
-/// Every channel is read at least this often.
+/// Every channel is read this often, or known to be as it was because nobody wrote to its database.
 const ROUND: Duration = Duration::from_mins(1);
 
 /// How often a change in the gateway's database is looked for while a watch lasts.
