@@ -1,7 +1,7 @@
 //! After the POST: the answer made durable, judged and settled; also the one that an earlier process
 //! left in its slot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -22,10 +22,7 @@ impl Refresher {
     /// Makes the answer durable before anything else happens with it: in its slot, or, while that
     /// cannot be written, in a file beside it; until then nobody claims.
     pub(super) async fn secure(&self, mut slot: Slot) -> Slot {
-        let places: Vec<PathBuf> = [Some(self.store.dir().to_owned()), self.runtime_dir.clone()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let places: Vec<PathBuf> = self.elsewhere().map(Path::to_owned).collect();
         let mut complained = false;
         loop {
             let places = places.clone();
@@ -168,9 +165,15 @@ impl Refresher {
         Ok(())
     }
 
+    /// Where an answer is kept whose slot cannot be written.
+    fn elsewhere(&self) -> impl Iterator<Item = &Path> {
+        [Some(self.store.dir()), self.runtime_dir.as_deref()]
+            .into_iter()
+            .flatten()
+    }
+
     fn kept(&self, slot: &Slot) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, std::io::Error> {
-        let elsewhere = [Some(self.store.dir()), self.runtime_dir.as_deref()];
-        for dir in elsewhere.into_iter().flatten() {
+        for dir in self.elsewhere() {
             if let Some(received) = slot.read_elsewhere(dir)? {
                 return Ok(Some(received));
             }
@@ -179,8 +182,7 @@ impl Refresher {
     }
 
     fn forget(&self, slot: &Slot) {
-        let elsewhere = [Some(self.store.dir()), self.runtime_dir.as_deref()];
-        for dir in elsewhere.into_iter().flatten() {
+        for dir in self.elsewhere() {
             if let Err(error) = slot.forget_elsewhere(dir) {
                 warn!(
                     error = chain(&error),
