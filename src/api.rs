@@ -6,6 +6,8 @@
 
 mod health;
 mod listener;
+mod message;
+mod token;
 
 use axum::Json;
 use axum::Router;

@@ -60,7 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("api", &["database", "gateway", "store"]),
+    ("api", &["database", "gateway", "mint", "notify", "store"]),
     // Assembly.
     (
         "config",

@@ -1,0 +1,4 @@
+//! temp
+mod input;
+mod page;
+mod rules;
