@@ -13,6 +13,8 @@ mod new_api;
 mod one_api;
 mod one_hub;
 pub mod telling;
+mod token;
+mod user;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use layout::{FORMS, LAYOUTS, Layout};
 
 pub use change::Write;
 pub use channel::{Channel, Status};
+pub use token::{Key, Native, NewToken, Page, Token, TokenChange, Unfit};
+pub use user::User;
 
 /// Which gateway a database belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
