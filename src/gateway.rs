@@ -10,6 +10,7 @@ pub mod json_key;
 mod layout;
 mod multi_key;
 mod new_api;
+mod on_demand;
 mod one_api;
 mod one_hub;
 pub mod telling;
@@ -31,6 +32,7 @@ use layout::{FORMS, LAYOUTS, Layout};
 
 pub use change::Write;
 pub use channel::{Channel, Status};
+pub use on_demand::OnDemand;
 pub use token::{Key, Native, NewToken, Page, Token, TokenChange, Unfit};
 pub use user::User;
 
@@ -143,6 +145,9 @@ pub enum Error {
         "gateway.access_token is no user's access token in the gateway's database: make one as an administrator in the gateway's personal settings"
     )]
     NoOwner,
+    /// It could not be opened, which several who needed it are told.
+    #[error(transparent)]
+    Shared(Arc<Error>),
 }
 
 impl Error {

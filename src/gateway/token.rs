@@ -59,7 +59,7 @@ pub enum Native {
 }
 
 /// What a creation may set; the rest is as the gateway itself makes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewToken {
     /// `name`.
     pub name: String,
@@ -84,7 +84,7 @@ pub struct NewToken {
 }
 
 /// What an update may set; `None` keeps what is stored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenChange {
     /// `name`.
     pub name: Option<String>,
