@@ -4,9 +4,15 @@
 //! and searches. What may be wished for is the API's business: here only what a layout cannot hold is
 //! refused.
 
+pub(super) mod column;
+pub(super) mod row;
+mod walk;
+
 use secrecy::SecretString;
 
 use super::Kind;
+
+pub use walk::FOUND_MOST;
 
 /// A row of `tokens`.
 #[derive(Clone, Debug)]
