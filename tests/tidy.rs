@@ -60,11 +60,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("api", &["database", "gateway", "store"]),
+    ("api", &["database", "gateway", "store", "tls"]),
     // Assembly.
     (
         "config",
-        &["credential", "gateway", "notify", "provider", "schedule"],
+        &[
+            "api",
+            "credential",
+            "gateway",
+            "notify",
+            "provider",
+            "schedule",
+            "tls",
+        ],
     ),
     ("daemon", &["*"]),
     ("demo", &["*"]),
