@@ -224,7 +224,7 @@ fn log(method: &Method, uri: &Uri, status: StatusCode, took: Duration, peer: Pee
                 http.method = shown_method(method),
                 http.path = shown_path(uri.path()),
                 http.status = status.as_u16(),
-                http.milliseconds = took.as_millis(),
+                http.milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 http.peer = %peer,
                 http.request_id = %id,
                 "answered"
