@@ -60,11 +60,22 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("api", &["database", "gateway", "mint", "notify", "store"]),
+    (
+        "api",
+        &["database", "gateway", "mint", "notify", "store", "tls"],
+    ),
     // Assembly.
     (
         "config",
-        &["credential", "gateway", "notify", "provider", "schedule"],
+        &[
+            "api",
+            "credential",
+            "gateway",
+            "notify",
+            "provider",
+            "schedule",
+            "tls",
+        ],
     ),
     ("daemon", &["*"]),
     ("demo", &["*"]),
