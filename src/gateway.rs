@@ -314,7 +314,7 @@ impl Gateway {
     /// When it is missing, inaccessible, locked, or of another form.
     pub async fn open_embedded(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
         Ok(Self {
-            database: Database::open(path, busy_timeout, &[&embedded::LAYOUT.form]).await?,
+            database: Database::open(path, busy_timeout, &embedded::FORMS).await?,
             layout: &embedded::LAYOUT,
             settings: Arc::new(Settings {
                 database: path.to_owned(),

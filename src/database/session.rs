@@ -59,8 +59,9 @@ pub(super) enum Reason {
 }
 
 impl Fault {
-    /// The proof of a change found nothing.
-    pub(super) fn not_kept() -> Self {
+    /// What was written is not what is read back ([`Error::NotKept`](super::Error::NotKept)).
+    #[must_use]
+    pub fn not_kept() -> Self {
         Self(Reason::NotKept)
     }
 }

@@ -39,6 +39,8 @@ pub(super) static LAYOUT: Layout = Layout {
     tokens: &new_api::TOKENS,
 };
 
+pub(super) static FORMS: [&Form; 1] = [&LAYOUT.form];
+
 const SCHEMA: &str = r#"
 BEGIN;
 CREATE TABLE "tokens" ("id" integer,"user_id" integer,"key" char(48),"status" integer DEFAULT 1,"name" text,"created_time" integer,"accessed_time" integer,"expired_time" integer DEFAULT -1,"remain_quota" integer DEFAULT 0,"unlimited_quota" numeric,"model_limits_enabled" numeric,"model_limits" varchar(1024) DEFAULT '',"allow_ips" text DEFAULT '',"used_quota" integer DEFAULT 0,"group" text DEFAULT '',"cross_group_retry" numeric,"deleted_at" datetime,PRIMARY KEY ("id"));
