@@ -6,6 +6,7 @@
 
 mod reload;
 mod serve;
+mod token_api;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -19,6 +19,7 @@ use axum::Router;
 use tokio::sync::watch;
 
 use super::peer::Proxies;
+use crate::notify::Locale;
 use crate::tls::Identity;
 use accept::Server;
 use socket::Socket;
@@ -75,6 +76,8 @@ pub struct Terms {
     pub tls: Option<watch::Receiver<Identity>>,
     /// Whose word is taken for the address of a caller.
     pub trusted_proxies: Proxies,
+    /// The language of refusals for callers who ask for none.
+    pub locale: Locale,
 }
 
 /// Serves `router` until `shutdown` resolves; then accepts nothing more and gives requests in flight

@@ -25,9 +25,11 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanic;
 use tower_service::Service as _;
 
-use super::Protocol;
+use super::envelope::{JSON, Refusal};
+use super::message::{self, Message};
 use super::peer::{Peer, Proxies};
 use crate::clock::Clock;
+use crate::notify::Locale;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,6 +91,7 @@ type Panicked = fn(Box<dyn Any + Send>) -> Response;
 pub(super) struct Manners {
     router: CatchPanic<Router, Panicked>,
     proxies: Proxies,
+    locale: Locale,
     request_time: Duration,
     places: Arc<Semaphore>,
     ids: Ids,
@@ -100,12 +103,14 @@ impl Manners {
     pub(super) fn new(
         router: Router,
         proxies: Proxies,
+        locale: Locale,
         request_time: Duration,
         places: Arc<Semaphore>,
     ) -> Self {
         Self {
             router: CatchPanic::custom(router, panicked),
             proxies,
+            locale,
             request_time,
             places,
             ids: Ids::new(),
@@ -123,17 +128,18 @@ impl Manners {
         let peer = self.proxies.peer(direct, request.headers());
         let id = self.ids.next();
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let locale = message::language(request.headers(), self.locale);
         let mut answer = match self.whole(request).await {
             Ok(mut request) => {
                 request.extensions_mut().insert(peer);
                 request.extensions_mut().insert(id);
                 let Ok(answer) = self.router.clone().call(request).await;
-                enveloped(answer.map(Body::new))
+                enveloped(answer.map(Body::new), locale)
             }
             Err(refused) => {
                 // Whatever else the caller has sent, it is not the next request.
                 let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
-                (close, refused).into_response()
+                (close, Refusal::of_protocol(refused, locale)).into_response()
             }
         };
         if let Some(value) = id.header() {
@@ -149,7 +155,7 @@ impl Manners {
     }
 
     /// The request with its body read.
-    async fn whole(&self, request: Request<Incoming>) -> Result<Request<Body>, Protocol> {
+    async fn whole(&self, request: Request<Incoming>) -> Result<Request<Body>, Message> {
         if request.body().is_end_stream() {
             return Ok(request.map(|_| Body::empty()));
         }
@@ -158,21 +164,21 @@ impl Manners {
         // A caller who asks first (RFC 9110 section 10.1.1) has sent nothing yet.
         let asks = head.headers.contains_key(header::EXPECT);
         if announced > DISCARDED_BYTES || (asks && announced > BODY_BYTES) {
-            return Err(Protocol::TooLarge);
+            return Err(Message::TooLarge);
         }
         let bytes = tokio::time::timeout(self.request_time, read(body))
             .await
-            .unwrap_or(Err(Protocol::Timeout))?;
+            .unwrap_or(Err(Message::TooSlow))?;
         Ok(Request::from_parts(head, Body::from(bytes)))
     }
 }
 
 /// All of `body`, or why not; then it is read a good deal further.
-async fn read(mut body: Incoming) -> Result<Bytes, Protocol> {
+async fn read(mut body: Incoming) -> Result<Bytes, Message> {
     match Limited::new(&mut body, BODY_BYTES).collect().await {
         Ok(whole) => return Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {}
-        Err(_) => return Err(Protocol::Malformed),
+        Err(_) => return Err(Message::Malformed),
     }
     let mut discarded = 0;
     while discarded < DISCARDED_BYTES
@@ -180,33 +186,24 @@ async fn read(mut body: Incoming) -> Result<Bytes, Protocol> {
     {
         discarded += frame.data_ref().map_or(0, Bytes::len);
     }
-    Err(Protocol::TooLarge)
+    Err(Message::TooLarge)
 }
 
 /// The panic's own message is on standard error already; whoever called learns nothing of it.
 fn panicked(_message: Box<dyn Any + Send>) -> Response {
     tracing::error!("answering a call ended in a panic: this is a fault in keyfresh, report it");
-    Protocol::Internal.into_response()
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
-/// Replaces the body of a refusal that is not ours: axum explains in plain text what it cannot read.
-fn enveloped(answer: Response) -> Response {
+/// Replaces the body of a refusal that is not ours: axum explains in plain text what it cannot read, or
+/// says nothing.
+fn enveloped(answer: Response, locale: Locale) -> Response {
     let status = answer.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    let json = HeaderValue::from_static("application/json");
-    if !is_error || answer.headers().get(header::CONTENT_TYPE) == Some(&json) {
+    if !is_error || answer.headers().get(header::CONTENT_TYPE) == Some(&JSON) {
         return answer;
     }
-    let refused = match status {
-        StatusCode::NOT_FOUND => Protocol::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => Protocol::MethodNotAllowed,
-        StatusCode::REQUEST_TIMEOUT => Protocol::Timeout,
-        StatusCode::PAYLOAD_TOO_LARGE => Protocol::TooLarge,
-        StatusCode::TOO_MANY_REQUESTS => Protocol::TooMany,
-        _ if status.is_server_error() => Protocol::Internal,
-        _ => Protocol::Malformed,
-    };
-    let mut ours = refused.into_response();
+    let mut ours = Refusal::of_protocol(Message::of_status(status), locale).into_response();
     *ours.status_mut() = status;
     for name in [header::ALLOW, header::RETRY_AFTER] {
         if let Some(value) = answer.headers().get(&name) {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, StatusCode, header};
 
+use crate::gateway::Unfit;
 use crate::notify::Locale;
 
 /// What a field should have held.
@@ -47,11 +48,13 @@ pub(super) enum Message {
     UserDisabled,
     RoleTooLow,
     // The protocol.
+    Malformed,
     NoSuchPath,
     NoSuchMethod,
     TooSlow,
     TooLarge,
     TooManyFailures,
+    Fault,
     Internal,
     Busy,
     // The business.
@@ -78,6 +81,19 @@ pub(super) enum Message {
 }
 
 impl Message {
+    /// What a refusal with this status says that says nothing itself.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NoSuchPath,
+            StatusCode::METHOD_NOT_ALLOWED => Self::NoSuchMethod,
+            StatusCode::REQUEST_TIMEOUT => Self::TooSlow,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            StatusCode::TOO_MANY_REQUESTS => Self::TooManyFailures,
+            _ if status.is_server_error() => Self::Fault,
+            _ => Self::Malformed,
+        }
+    }
+
     /// Its HTTP status where real ones are wanted.
     pub(super) fn status(&self) -> StatusCode {
         match self {
@@ -95,7 +111,7 @@ impl Message {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal | Self::KeyNotMade => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Fault | Self::Internal | Self::KeyNotMade => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::EnableExpired
             | Self::EnableExhausted
@@ -106,10 +122,16 @@ impl Message {
         }
     }
 
+    /// Whether it is about who calls, which counts as a failed login.
+    pub(super) fn is_of_person(&self) -> bool {
+        self.status() == StatusCode::UNAUTHORIZED
+    }
+
     /// Whether its status stands even where the gateways answer 200.
     pub(super) fn is_of_protocol(&self) -> bool {
         match self {
             Self::NoToken => false,
+            Self::Malformed => true,
             _ => !matches!(
                 self.status(),
                 StatusCode::BAD_REQUEST | StatusCode::CONFLICT
@@ -214,14 +236,16 @@ impl Message {
 
     fn of_protocol(&self) -> Option<(&'static str, &'static str)> {
         Some(match self {
+            Self::Malformed => ("请求格式错误", "malformed request"),
             Self::NoSuchPath => ("无效的请求路径", "no such path"),
             Self::NoSuchMethod => ("不支持的请求方法", "method not allowed"),
-            Self::TooSlow => ("请求超时", "the request took too long"),
-            Self::TooLarge => ("请求体过大", "the request is too large"),
+            Self::TooSlow => ("请求超时", "the request did not arrive in time"),
+            Self::TooLarge => ("请求体过大", "the request's body is too large"),
             Self::TooManyFailures => (
                 "认证失败次数过多，请稍后重试",
                 "Too many failed logins, please try again later",
             ),
+            Self::Fault => ("服务器内部错误", "internal error"),
             Self::Internal => (
                 "数据库出错，请联系管理员",
                 "Database error, please contact the administrator",
@@ -270,6 +294,12 @@ impl Message {
             ),
             _ => ("参数错误", "Invalid parameters"),
         }
+    }
+}
+
+impl From<Unfit> for Message {
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit.field)
     }
 }
 
@@ -324,73 +354,4 @@ pub(super) fn language(headers: &HeaderMap, otherwise: Locale) -> Locale {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_tag_says_the_language() {
-        let check = |value: Option<&'static str>, expected: Option<Locale>| {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = value {
-                headers.insert(header::ACCEPT_LANGUAGE, value.parse().unwrap());
-            }
-            for otherwise in [Locale::Chinese, Locale::English] {
-                let found = language(&headers, otherwise);
-                assert_eq!(found, expected.unwrap_or(otherwise), "{value:?}");
-            }
-        };
-        check(None, None);
-        check(Some(""), None);
-        check(Some("*"), None);
-        check(Some("fr,zh;q=0.9"), None);
-        check(Some("en"), Some(Locale::English));
-        check(Some("en-US,en;q=0.9"), Some(Locale::English));
-        check(Some(" EN_gb"), Some(Locale::English));
-        check(Some("zh;q=0,en"), Some(Locale::Chinese));
-        check(Some("ZH-cn"), Some(Locale::Chinese));
-        check(Some("zh-Hant"), Some(Locale::Chinese));
-    }
-
-    #[test]
-    fn messages_say_the_field_and_the_entry() {
-        let check = |message: Message, chinese: &str, english: &str| {
-            assert_eq!(message.text(Locale::Chinese), chinese);
-            assert_eq!(message.text(Locale::English), english);
-        };
-        check(
-            Message::Wrong("remain_quota", Expected::Integer),
-            "参数错误：remain_quota 应为整数",
-            "Invalid parameters: remain_quota must be an integer",
-        );
-        check(
-            Message::InArray(1, Box::new(Message::NameTooLong)),
-            "第 2 项：令牌名称过长",
-            "item 2: Token name is too long",
-        );
-        check(
-            Message::QuotaTooLarge(7),
-            "额度值超出有效范围，最大值为 7（remain_quota）",
-            "Quota value exceeds valid range, maximum is 7 (remain_quota)",
-        );
-        check(
-            Message::BadAddress("1.2.3".to_owned()),
-            "参数错误：allow_ips 中的“1.2.3”不是有效的 IP 地址或 CIDR 网段",
-            "Invalid parameters: allow_ips: `1.2.3` is neither an IP address nor a CIDR range",
-        );
-        check(Message::BadParameters, "参数错误", "Invalid parameters");
-    }
-
-    #[test]
-    fn protocol_errors_keep_their_status() {
-        let check = |message: Message, status: u16, keeps| {
-            assert_eq!(message.status(), status, "{message:?}");
-            assert_eq!(message.is_of_protocol(), keeps, "{message:?}");
-        };
-        check(Message::UserDisabled, 401, true);
-        check(Message::NoSuchPath, 404, true);
-        check(Message::Busy, 503, true);
-        check(Message::NoToken, 404, false);
-        check(Message::NameTooLong, 400, false);
-        check(Message::EnableExpired, 409, false);
-    }
-}
+mod tests;

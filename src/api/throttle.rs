@@ -14,10 +14,6 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-
-use super::Protocol;
 use super::peer::Peer;
 use crate::clock::{Clock, Stopwatch};
 
@@ -40,14 +36,6 @@ pub struct Throttle {
 pub struct RetryAfter {
     /// Whole seconds, at least 1.
     pub seconds: u64,
-}
-
-/// 429 with `Retry-After` (RFC 9110 section 10.2.3).
-impl IntoResponse for RetryAfter {
-    fn into_response(self) -> Response {
-        let wait = [(header::RETRY_AFTER, HeaderValue::from(self.seconds))];
-        (wait, Protocol::TooMany).into_response()
-    }
 }
 
 impl Throttle {
@@ -242,12 +230,5 @@ mod tests {
         throttle.failed(far);
         assert_eq!(throttle.admit(unix), Ok(()));
         assert_eq!(throttle.admit(far), waits(60));
-    }
-
-    #[test]
-    fn the_refusal_says_when_to_come_back() {
-        let answer = RetryAfter { seconds: 17 }.into_response();
-        assert_eq!(answer.status(), 429);
-        assert_eq!(answer.headers()["retry-after"], "17");
     }
 }

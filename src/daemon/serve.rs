@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::Parts;
 use super::reload::Reloader;
+use super::{Parts, token_api};
 use crate::api::{self, Readiness, Terms};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, Environment};
@@ -58,7 +58,8 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let ticker = schedule::ticker(Arc::clone(&parts.wakers.refresh)).await?;
-    let trusted_proxies = config.api.trusted_proxies.clone();
+    let tokens = token_api::assemble(&config, &parts)?;
+    let (trusted_proxies, locale) = (config.api.trusted_proxies.clone(), config.locale);
     let mut reloader = Reloader::new(config, &parts, telemetry);
     reloader.tell(&parts, EventKind::Starting).await?;
     let (stop, stopped) = watch::channel(false);
@@ -75,9 +76,10 @@ async fn run(
     let terms = Terms {
         tls: reloader.identity(),
         trusted_proxies,
+        locale,
     };
     info!(listen = %listener, tls = terms.tls.is_some(), "listening");
-    let router = api::router(readiness(&parts));
+    let router = api::router(readiness(&parts), tokens);
     loops.spawn(api::serve(listener, router, terms, until(stopped.clone())));
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("refreshing")]);
     info!("ready");

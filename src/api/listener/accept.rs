@@ -46,7 +46,13 @@ impl Server {
             .half_close(true);
         let places = Arc::new(Semaphore::new(limits.connections));
         let proxies = terms.trusted_proxies.clone();
-        let manners = Manners::new(router, proxies, limits.body_time, Arc::clone(&places));
+        let manners = Manners::new(
+            router,
+            proxies,
+            terms.locale,
+            limits.body_time,
+            Arc::clone(&places),
+        );
         Self {
             http,
             manners: Arc::new(manners),

@@ -100,28 +100,28 @@ fn parts(answer: &str) -> (&str, &str) {
 async fn health_and_readiness_wear_the_envelope() {
     let obstacles = Arc::new(Mutex::new(vec!["the state's disk failed"]));
     let seen = Arc::clone(&obstacles);
-    let world = World::new(api::router(Arc::new(move || Readiness {
+    let ready = move || Readiness {
         obstacles: seen.lock().unwrap().clone(),
-    })))
-    .await;
-    let good = r#"{"success":true,"message":"","data":null}"#;
+    };
+    let world = World::new(api::router(Arc::new(ready), None)).await;
+    let good = r#"{"message":"","success":true}"#;
     for (request, status, body) in [
         ("GET /healthz", "HTTP/1.1 200 OK", good),
         ("HEAD /healthz", "HTTP/1.1 200 OK", ""),
         (
             "GET /readyz",
             "HTTP/1.1 503 Service Unavailable",
-            r#"{"success":false,"message":"not ready","data":["the state's disk failed"]}"#,
+            r#"{"data":["the state's disk failed"],"message":"not ready","success":false}"#,
         ),
         (
             "GET /etc/passwd",
             "HTTP/1.1 404 Not Found",
-            r#"{"success":false,"message":"no such path","data":null}"#,
+            r#"{"message":"无效的请求路径","success":false}"#,
         ),
         (
             "POST /healthz",
             "HTTP/1.1 405 Method Not Allowed",
-            r#"{"success":false,"message":"method not allowed","data":null}"#,
+            r#"{"message":"不支持的请求方法","success":false}"#,
         ),
     ] {
         assert_eq!(

@@ -163,10 +163,10 @@ impl Given {
         }
     }
 
-    /// The values of an array; none where the member is absent or no array.
-    pub(super) fn list(&self, member: Member) -> Option<&[Value]> {
-        match self.value(member) {
-            Some(Value::List(items)) => Some(items),
+    /// The ids of an array; none where there is none, or something else stands in it.
+    pub(super) fn ids(&self, id_of: impl Fn(&str) -> Option<i64>) -> Option<Vec<i64>> {
+        match self.value(Member::Ids) {
+            Some(Value::List(items)) => items.iter().map(|item| item.id(&id_of)).collect(),
             _ => None,
         }
     }

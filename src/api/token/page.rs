@@ -4,8 +4,8 @@ use axum::http::Uri;
 use url::form_urlencoded;
 
 /// Rows of a page that asks for no size, and the most of any.
-const SIZE: u64 = 20;
-const SIZE_MOST: u64 = 100;
+const SIZE: usize = 20;
+const SIZE_MOST: usize = 100;
 
 /// The parameters of a query, decoded once.
 pub(super) struct Query<'u>(&'u str);
@@ -42,7 +42,7 @@ pub(super) struct Page {
     /// From 1.
     pub(super) number: u64,
     /// 1 to 100.
-    pub(super) size: u64,
+    pub(super) size: usize,
 }
 
 impl Page {
@@ -53,13 +53,16 @@ impl Page {
             .find_map(|name| query.count(name));
         Self {
             number: query.count("p").unwrap_or(1),
-            size: size.unwrap_or(SIZE).min(SIZE_MOST),
+            size: size.map_or(SIZE, |size| {
+                usize::try_from(size).unwrap_or(SIZE_MOST).min(SIZE_MOST)
+            }),
         }
     }
 
     /// How many rows stand before it.
     pub(super) fn offset(self) -> u64 {
-        (self.number - 1).saturating_mul(self.size)
+        let size = u64::try_from(self.size).unwrap_or(u64::MAX);
+        (self.number - 1).saturating_mul(size)
     }
 }
 

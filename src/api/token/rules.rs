@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::input::{Given, Member};
 use crate::api::message::{Expected, Message};
-use crate::gateway::{NewToken, Token, TokenChange};
+use crate::gateway::{Holds, NewToken, Token, TokenChange};
 
 /// What one gateway and this configuration allow.
 #[derive(Clone, Copy, Debug)]
@@ -90,19 +90,19 @@ impl Wish {
     ///
     /// # Errors
     /// When a value may not stand there. A status is not looked at: what is new is enabled.
-    pub(super) fn creation(self, limits: Limits, now: i64) -> Result<NewToken, Message> {
+    pub(super) fn creation(&self, limits: Limits, now: i64) -> Result<NewToken, Message> {
         let new = NewToken {
-            name: self.name.unwrap_or_default(),
+            name: self.name.clone().unwrap_or_default(),
             expired_time: self.expired_time.unwrap_or(NEVER),
             remain_quota: self.remain_quota.unwrap_or(0),
             unlimited_quota: self.unlimited_quota.unwrap_or(false),
             model_limits_enabled: self.model_limits_enabled.unwrap_or(false),
-            model_limits: self.model_limits.unwrap_or_default(),
-            allow_ips: match self.allow_ips {
-                Some(entries) => limits.addresses(&entries)?,
+            model_limits: self.model_limits.clone().unwrap_or_default(),
+            allow_ips: match &self.allow_ips {
+                Some(entries) => limits.addresses(entries)?,
                 None => String::new(),
             },
-            group: self.group.unwrap_or_default(),
+            group: self.group.clone().unwrap_or_default(),
             cross_group_retry: self.cross_group_retry,
             now,
         };
@@ -203,6 +203,15 @@ fn moment(time: i64) -> Result<(), Message> {
 }
 
 impl Limits {
+    /// `name`: the most characters of a name.
+    pub(super) fn of(holds: Holds, name: usize) -> Self {
+        Self {
+            name,
+            quota: holds.quota,
+            ranges: holds.ranges,
+        }
+    }
+
     fn name(self, name: &str) -> Result<(), Message> {
         if name.chars().count() > self.name {
             return Err(Message::NameTooLong);

@@ -38,6 +38,18 @@ struct Wanted {
     total: bool,
 }
 
+impl Wanted {
+    fn page(owner: i64, offset: u64, limit: usize) -> Self {
+        Self {
+            owner,
+            likes: None,
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            limit,
+            total: true,
+        }
+    }
+}
+
 /// What to read next.
 #[derive(Clone, Copy)]
 struct Cut {
@@ -123,14 +135,7 @@ impl Gateway {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn page(&self, owner: i64, offset: u64, limit: usize) -> Result<Page, Error> {
-        self.gather(Wanted {
-            owner,
-            likes: None,
-            offset: i64::try_from(offset).unwrap_or(i64::MAX),
-            limit,
-            total: true,
-        })
-        .await
+        self.gather(Wanted::page(owner, offset, limit)).await
     }
 
     /// The own tokens whose name contains `name` and whose key contains `key`, newest id first, at most
@@ -183,6 +188,23 @@ impl Tables<'_> {
     /// Whether an owner's rows are found without looking at those of others.
     fn is_indexed(&self) -> bool {
         self.session.has_index("tokens", "user_id")
+    }
+
+    /// The own tokens from `offset` on, newest id first, and how many there are; nothing where one
+    /// short read cannot tell, and [`Gateway::page`] has to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn page(&self, owner: i64, offset: u64, limit: usize) -> Result<Option<Page>, Fault> {
+        if !self.is_indexed() {
+            return Ok(None);
+        }
+        let mut walk = Walk::new(Wanted::page(owner, offset, limit));
+        if let Some(cut) = walk.next() {
+            let piece = self.piece(&walk.wanted, cut)?;
+            walk.took(piece, QUICK);
+        }
+        Ok(walk.before.is_none().then_some(walk.page))
     }
 
     fn piece(&self, wanted: &Wanted, cut: Cut) -> Result<Piece, Fault> {

@@ -8,8 +8,7 @@ use axum::routing::post;
 use super::*;
 use crate::api::Peer;
 
-const TOO_LARGE: &str =
-    r#"{"success":false,"message":"the request's body is too large","data":null}"#;
+const TOO_LARGE: &str = r#"{"message":"请求体过大","success":false}"#;
 
 /// Tells how long a body is; panics, and reads numbers.
 fn lengths() -> Router {
@@ -111,10 +110,10 @@ async fn a_body_has_a_time_and_an_end() {
         parts(&answer),
         (
             "HTTP/1.1 408 Request Timeout",
-            r#"{"success":false,"message":"the request did not arrive in time","data":null}"#
+            r#"{"message":"请求超时","success":false}"#
         )
     );
-    let malformed = r#"{"success":false,"message":"malformed request","data":null}"#;
+    let malformed = r#"{"message":"请求格式错误","success":false}"#;
     let nonsense = "transfer-encoding: chunked\r\n\r\nnonsense";
     let answer = post_to(&world, "/", nonsense).await;
     assert_eq!(parts(&answer), ("HTTP/1.1 400 Bad Request", malformed));
@@ -167,7 +166,7 @@ async fn a_panic_is_answered_and_survived() {
             let answer = String::from_utf8(answer[..length].to_vec()).unwrap();
             assert_eq!(
                 parts(&answer).1,
-                r#"{"success":false,"message":"internal error","data":null}"#
+                r#"{"message":"服务器内部错误","success":false}"#
             );
         }
     }
@@ -177,7 +176,7 @@ async fn a_panic_is_answered_and_survived() {
 #[tokio::test]
 async fn every_refusal_wears_the_envelope_and_an_id() {
     let world = World::new(lengths()).await;
-    let malformed = r#"{"success":false,"message":"malformed request","data":null}"#;
+    let malformed = r#"{"message":"请求格式错误","success":false}"#;
     for (request, status, body) in [
         (
             "POST /json HTTP/1.1\r\ncontent-length: 2\r\n\r\n{]",
@@ -194,12 +193,12 @@ async fn every_refusal_wears_the_envelope_and_an_id() {
         (
             "DELETE / HTTP/1.1\r\n\r\n",
             "405",
-            r#"{"success":false,"message":"method not allowed","data":null}"#,
+            r#"{"message":"不支持的请求方法","success":false}"#,
         ),
         (
             "CONNECT h:1 HTTP/1.1\r\n\r\n",
             "404",
-            r#"{"success":false,"message":"no such path","data":null}"#,
+            r#"{"message":"无效的请求路径","success":false}"#,
         ),
     ] {
         let mut stream = world.connect().await;
@@ -280,8 +279,8 @@ async fn a_trusted_proxy_names_the_caller() {
         (&unix, &["unix"], "198.51.100.7"),
     ] {
         let terms = Terms {
-            tls: None,
             trusted_proxies: trusting(trusted),
+            ..Terms::default()
         };
         let world = World::on(listen, lengths(), terms, PATIENT).await;
         let request = b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\

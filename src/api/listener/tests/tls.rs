@@ -45,7 +45,7 @@ async fn world(limits: Limits) -> (World, watch::Sender<Identity>, CertificateDe
     let shown = watch::Sender::new(identity);
     let terms = Terms {
         tls: Some(shown.subscribe()),
-        trusted_proxies: Proxies::default(),
+        ..Terms::default()
     };
     let world = World::on("127.0.0.1:0", hello(), terms, limits).await;
     (world, shown, root)
