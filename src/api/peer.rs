@@ -54,15 +54,8 @@ impl Proxies {
         if !self.trust(caller) {
             return Peer(caller);
         }
-        let lines: Vec<&[u8]> = headers
-            .get_all(FORWARDED)
-            .iter()
-            .map(|line| line.as_bytes())
-            .collect();
-        let entries = lines
-            .iter()
-            .rev()
-            .flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let lines = headers.get_all(FORWARDED).iter().rev();
+        let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for entry in entries {
             let Some(address) = address(entry) else { break };
             caller = Some(address);

@@ -190,7 +190,7 @@ mod tests {
         }
         assert_eq!(counts.admit(noisy, SECOND), waits(60));
         assert_eq!(counts.admit(noisy, SECOND * 30), waits(31));
-        let last = SECOND * 61 - Duration::from_nanos(1);
+        let last = Duration::new(60, 999_999_999);
         assert_eq!(counts.admit(noisy, last), waits(1));
         assert_eq!(counts.admit(other, last), Ok(()));
         assert_eq!(counts.admit(noisy, SECOND * 61), Ok(()));

@@ -45,36 +45,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         }
     }
 
-    /// Calls `each` with what is spoken through once the greeting is over.
-    fn through<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        each: impl FnOnce(Pin<&mut dyn Duplex>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    /// What is spoken through, once the greeting is over.
+    fn spoken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Duplex>>> {
         if let Layer::Greeting(greeting) = &mut self.layer {
             let greeted = ready!(Pin::new(greeting.as_mut()).poll(cx));
             self.layer = Layer::Gone;
             self.layer = Layer::Tls(Box::new(greeted?));
         }
-        match &mut self.layer {
-            Layer::Plain(stream) => each(Pin::new(stream as &mut dyn Duplex), cx),
-            Layer::Tls(stream) => each(Pin::new(stream.as_mut() as &mut dyn Duplex), cx),
-            Layer::Greeting(_) | Layer::Gone => {
-                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
-            }
-        }
+        Poll::Ready(match &mut self.layer {
+            Layer::Plain(stream) => Ok(Pin::new(stream)),
+            Layer::Tls(stream) => Ok(Pin::new(stream.as_mut())),
+            Layer::Greeting(_) | Layer::Gone => Err(io::ErrorKind::NotConnected.into()),
+        })
     }
 
-    /// The same for writing: fails once the caller has taken nothing for the time that it has.
-    fn out<T>(
+    /// `written`, or a failure once the caller has taken nothing for the time that it has.
+    fn patiently<T>(
         &mut self,
         cx: &mut Context<'_>,
-        each: impl FnOnce(Pin<&mut dyn Duplex>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let done = self.through(cx, each);
-        if done.is_ready() {
+        if written.is_ready() {
             self.stalled = None;
-            return done;
+            return written;
         }
         let span = self.stall_time;
         let stalled = self
@@ -95,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.through(cx, |stream, cx| stream.poll_read(cx, buffer))
+        ready!(self.spoken(cx))?.poll_read(cx, buffer)
     }
 }
 
@@ -105,7 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.out(cx, |stream, cx| stream.poll_write(cx, bytes))
+        let written = ready!(self.spoken(cx))?.poll_write(cx, bytes);
+        self.patiently(cx, written)
     }
 
     fn poll_write_vectored(
@@ -113,7 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.out(cx, |stream, cx| stream.poll_write_vectored(cx, pieces))
+        let written = ready!(self.spoken(cx))?.poll_write_vectored(cx, pieces);
+        self.patiently(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -129,7 +124,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         match self.layer {
             // Nothing was written that could wait.
             Layer::Greeting(_) | Layer::Gone => Poll::Ready(Ok(())),
-            _ => self.out(cx, |stream, cx| stream.poll_flush(cx)),
+            _ => {
+                let written = ready!(self.spoken(cx))?.poll_flush(cx);
+                self.patiently(cx, written)
+            }
         }
     }
 
@@ -140,7 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
                 self.layer = Layer::Gone;
                 Poll::Ready(Ok(()))
             }
-            _ => self.out(cx, |stream, cx| stream.poll_shutdown(cx)),
+            _ => {
+                let written = ready!(self.spoken(cx))?.poll_shutdown(cx);
+                self.patiently(cx, written)
+            }
         }
     }
 }

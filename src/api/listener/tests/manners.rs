@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::extract::{Json, Path};
 use axum::http::header::{ALLOW, CONNECTION};
 use axum::routing::post;
+use tokio::io::AsyncWrite;
 
 use super::*;
 use crate::api::Peer;
@@ -48,9 +49,13 @@ fn in_pieces(body: &str) -> String {
 
 /// The answer to a POST of `rest`, which begins among the headers.
 async fn post_to(world: &World, path: &str, rest_of_it: &str) -> String {
-    let mut stream = world.connect().await;
     let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{rest_of_it}");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    exchange(world.connect().await, request.as_bytes()).await
+}
+
+/// Sends `request` and reads to the end.
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> String {
+    stream.write_all(request).await.unwrap();
     rest(&mut stream).await
 }
 
@@ -93,7 +98,7 @@ async fn a_body_has_a_limit_however_it_is_sent() {
         ),
     ] {
         let answer = post_to(&world, "/", &sent).await;
-        assert_eq!(parts(&answer), (status, body), "{:.80}", sent);
+        assert_eq!(parts(&answer), (status, body), "{sent:.80}");
     }
     world.stop().await;
 }
@@ -148,28 +153,15 @@ async fn who_has_no_more_to_say_may_listen() {
 #[tokio::test]
 async fn a_panic_is_answered_and_survived() {
     let world = World::new(lengths()).await;
-    let mut stream = world.connect().await;
-    for (request, status) in [
-        ("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n", "500"),
-        (
-            "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "200",
-        ),
-    ] {
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut start = [0; 12];
-        stream.read_exact(&mut start).await.unwrap();
-        assert_eq!(start, format!("HTTP/1.1 {status}").as_bytes());
-        if status == "500" {
-            let mut answer = vec![0; 1024];
-            let length = stream.read(&mut answer).await.unwrap();
-            let answer = String::from_utf8(answer[..length].to_vec()).unwrap();
-            assert_eq!(
-                parts(&answer).1,
-                r#"{"message":"服务器内部错误","success":false}"#
-            );
-        }
-    }
+    // Both on one connection.
+    let requests = b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n\
+        GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answers = exchange(world.connect().await, requests).await;
+    assert!(answers.starts_with("HTTP/1.1 500"), "{answers}");
+    let refusal = r#"{"message":"服务器内部错误","success":false}"#;
+    assert!(answers.contains(refusal), "{answers}");
+    assert!(!answers.contains("CANARY"), "{answers}");
+    assert!(answers.ends_with("127.0.0.1"), "{answers}");
     world.stop().await;
 }
 
@@ -201,12 +193,10 @@ async fn every_refusal_wears_the_envelope_and_an_id() {
             r#"{"message":"无效的请求路径","success":false}"#,
         ),
     ] {
-        let mut stream = world.connect().await;
         let (line, more) = request.split_once("\r\n").unwrap();
         let sent =
             format!("{line}\r\nhost: x\r\nconnection: close\r\nx-request-id: mine\r\n{more}");
-        stream.write_all(sent.as_bytes()).await.unwrap();
-        let answer = rest(&mut stream).await;
+        let answer = exchange(world.connect().await, sent.as_bytes()).await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
         let (head, sent) = answer.split_once("\r\n\r\n").unwrap();
         assert_eq!(sent, body, "{request}");
@@ -285,17 +275,10 @@ async fn a_trusted_proxy_names_the_caller() {
         let world = World::on(listen, lengths(), terms, PATIENT).await;
         let request = b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
             x-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 198.51.100.7\r\n\r\n";
-        let answer = match world.listen.strip_prefix("unix:") {
-            Some(path) => {
-                let mut stream = UnixStream::connect(path).await.unwrap();
-                stream.write_all(request).await.unwrap();
-                rest(&mut stream).await
-            }
-            None => {
-                let mut stream = world.connect().await;
-                stream.write_all(request).await.unwrap();
-                rest(&mut stream).await
-            }
+        let answer = if let Some(path) = world.listen.strip_prefix("unix:") {
+            exchange(UnixStream::connect(path).await.unwrap(), request).await
+        } else {
+            exchange(world.connect().await, request).await
         };
         assert_eq!(parts(&answer), ("HTTP/1.1 200 OK", caller), "{listen}");
         world.stop().await;
