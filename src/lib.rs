@@ -37,6 +37,7 @@
 //! - [`schedule`]: the cron pattern, the due moment, and the wake-up that knocks every ten seconds.
 //! - [`secret`], [`clock`], [`wire`]: the words. Masked, fingerprinted and sealed secrets; the one clock;
 //!   requests and answers as plain values.
+//! - [`mint`]: keys, hidden ids and bearers made of the API's two secrets; One-Hub's own keys.
 //! - [`provider`]: presets, the POST of RFC 6749 §6, what an answer means.
 //! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements.
 //! - [`notify`]: events folded into messages, a service's limits, PushPlus, the courier of each notifier.
@@ -112,6 +113,7 @@ pub mod secret;
 pub mod wire;
 
 pub mod gateway;
+pub mod mint;
 pub mod notify;
 pub mod provider;
 

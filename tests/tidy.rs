@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("telemetry", &[]),
     // Pure: translate and decide.
+    ("mint", &[]),
     ("provider", &[]),
     ("gateway/", &["database"]),
     ("notify/", &[]),
