@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::Parts;
 use super::reload::Reloader;
+use super::{Parts, one_hub, secrets};
 use crate::api::{self, Readiness};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, Environment};
+use crate::gateway::OnDemand;
 use crate::notify::EventKind;
 use crate::refresh::Wakers;
 use crate::schedule;
@@ -42,14 +43,21 @@ pub async fn serve(environment: &Environment) -> Result<()> {
     let telemetry = telemetry::start(&config.log, environment.journal)?;
     let clock = Clock::system();
     let parts = Parts::assemble(&config, environment.runtime_dir.clone(), clock).await?;
+    // Opened by whoever needs it first: the gateway may be down while we start.
+    let gateway = parts.gateway(&config)?;
+    let (_mint, has_heir) = secrets::settle(&config, &parts.store).await?;
+    if has_heir {
+        info!("token_secret has changed: the previous one verifies what was signed before");
+    }
     let listener = api::bind(&config.api.listen).await?;
-    run(environment, config, parts, listener, telemetry).await
+    run(environment, config, parts, gateway, listener, telemetry).await
 }
 
 async fn run(
     environment: &Environment,
     config: Config,
     parts: Parts,
+    gateway: Arc<OnDemand>,
     listener: api::Listener,
     telemetry: Telemetry,
 ) -> Result<()> {
@@ -57,6 +65,7 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let ticker = schedule::ticker(Arc::clone(&parts.wakers.refresh)).await?;
+    let one_hub = secrets::one_hub_mint(&config)?;
     let mut reloader = Reloader::new(config, &parts, telemetry);
     reloader.tell(&parts, EventKind::Starting).await?;
     let (stop, stopped) = watch::channel(false);
@@ -67,6 +76,12 @@ async fn run(
     loops.spawn(poll(
         parts.store.clone(),
         Arc::clone(&parts.wakers),
+        parts.clock.clone(),
+        stopped.clone(),
+    ));
+    loops.spawn(one_hub::warn_once(
+        gateway,
+        one_hub,
         parts.clock.clone(),
         stopped.clone(),
     ));
