@@ -3,6 +3,7 @@
 //! What can be done with them stands in `user.rs` and `token/row.rs`; SQL is written once, with `?` and
 //! double quotes, and the layout says what differs.
 
+use super::Kind;
 use super::layout::{Holds, Layout};
 use crate::database::Session;
 
@@ -13,6 +14,12 @@ pub struct Tables<'s> {
 }
 
 impl Tables<'_> {
+    /// Whose database it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.layout.kind
+    }
+
     /// What values tokens may have here and now: a gateway's update adds columns.
     #[must_use]
     pub fn holds(&self) -> Holds {
