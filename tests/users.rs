@@ -143,7 +143,7 @@ async fn the_embedded_database_holds_users_and_their_tokens() {
     };
     let key = "k".repeat(48).into();
     let insert =
-        gateway.alter(move |tables| tables.insert::<Unfit>(user.id, &new, &Key::Made(&key)));
+        gateway.alter(move |tables| tables.insert::<Unfit>(user.id, &new, Key::Made(&key)));
     insert.await.unwrap().unwrap();
     assert_eq!(gateway.page(1, 0, 20).await.unwrap().total, 1);
     assert_eq!(gateway.page(2, 0, 20).await.unwrap().total, 0);

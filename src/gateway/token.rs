@@ -65,7 +65,7 @@ pub enum Native {
 }
 
 /// What a creation may set; the rest is as the gateway itself makes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewToken {
     /// `name`.
     pub name: String,
@@ -90,7 +90,7 @@ pub struct NewToken {
 }
 
 /// What an update may set; `None` keeps what is stored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenChange {
     /// `name`.
     pub name: Option<String>,
@@ -130,6 +130,14 @@ pub enum Key<'k, R> {
     /// Made of the row's id inside the same transaction, or refused: One-Hub signs it.
     OfId(&'k dyn Fn(i64) -> Result<SecretString, R>),
 }
+
+impl<R> Clone for Key<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Key<'_, R> {}
 
 /// The own tokens of one page, and how many there are in all.
 #[derive(Clone, Debug)]

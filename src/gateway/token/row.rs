@@ -53,13 +53,13 @@ impl Tables<'_> {
         &self,
         owner: i64,
         new: &NewToken,
-        key: &Key<'_, R>,
+        key: Key<'_, R>,
     ) -> Result<Token, Halt<R>> {
         let own = self.own();
         let wish = TokenChange::from(new);
         self.check(&own, &wish)?;
         let first = match key {
-            Key::Made(key) => SecretString::clone(key),
+            Key::Made(key) => key.clone(),
             Key::OfId(_) => KEY_TO_FOLLOW.into(),
         };
         let mut cells = vec![

@@ -5,13 +5,12 @@
 //! be missed; nobody sees a row twice. Pieces shrink when one takes too long, and grow while they are
 //! quick.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Page, Token};
 use crate::clock::Clock;
-use crate::database::{self, Fault, Halt, Value};
+use crate::database::{self, Fault, Value};
 use crate::gateway::{Error, Gateway, Tables};
 
 /// The most tokens that a search gives.
@@ -37,6 +36,18 @@ struct Wanted {
     limit: usize,
     /// Whether to count all there are.
     total: bool,
+}
+
+impl Wanted {
+    fn page(owner: i64, offset: u64, limit: usize) -> Self {
+        Self {
+            owner,
+            likes: None,
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            limit,
+            total: true,
+        }
+    }
 }
 
 /// What to read next.
@@ -119,19 +130,13 @@ impl Walk {
 }
 
 impl Gateway {
-    /// The own tokens from `offset` on, newest id first, and how many there are.
+    /// The own tokens from `offset` on, newest id first, and how many there are, however long that
+    /// takes; try [`Tables::page`] first.
     ///
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn page(&self, owner: i64, offset: u64, limit: usize) -> Result<Page, Error> {
-        self.gather(Wanted {
-            owner,
-            likes: None,
-            offset: i64::try_from(offset).unwrap_or(i64::MAX),
-            limit,
-            total: true,
-        })
-        .await
+        self.gather(Wanted::page(owner, offset, limit)).await
     }
 
     /// The own tokens whose name contains `name` and whose key contains `key`, newest id first, at most
@@ -152,26 +157,13 @@ impl Gateway {
     }
 
     async fn gather(&self, wanted: Wanted) -> Result<Page, Error> {
-        let mut is_point = wanted.likes.is_none();
         let mut walk = Walk::new(wanted);
         while let Some(cut) = walk.next() {
             let wanted = Arc::clone(&walk.wanted);
             let started = Clock::system().stopwatch();
-            let piece = if is_point {
-                // With an index a list begins, and mostly ends, among the point reads.
-                let job = move |tables: &Tables<'_>| {
-                    let piece = tables.is_indexed().then(|| tables.piece(&wanted, cut));
-                    piece.transpose().map_err(Halt::<Infallible>::from)
-                };
-                self.view(job).await.map(|Ok(piece)| piece)
-            } else {
-                let job = move |tables: &Tables<'_>| tables.piece(&wanted, cut);
-                self.scan(job).await.map(Some)
-            };
-            is_point = false;
+            let piece = self.scan(move |tables| tables.piece(&wanted, cut)).await;
             match piece {
-                Ok(Some(piece)) => walk.took(piece, started.elapsed()),
-                Ok(None) => {}
+                Ok(piece) => walk.took(piece, started.elapsed()),
                 Err(Error::Database(database::Error::Overrun { .. })) if walk.shrink() => {}
                 Err(error) => return Err(error),
             }
@@ -184,6 +176,23 @@ impl Tables<'_> {
     /// Whether an owner's rows are found without looking at those of others.
     fn is_indexed(&self) -> bool {
         self.session.has_index("tokens", "user_id")
+    }
+
+    /// The own tokens from `offset` on, newest id first, and how many there are; nothing where one
+    /// short read cannot tell, and [`Gateway::page`] has to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn page(&self, owner: i64, offset: u64, limit: usize) -> Result<Option<Page>, Fault> {
+        if !self.is_indexed() {
+            return Ok(None);
+        }
+        let mut walk = Walk::new(Wanted::page(owner, offset, limit));
+        if let Some(cut) = walk.next() {
+            let piece = self.piece(&walk.wanted, cut)?;
+            walk.took(piece, QUICK);
+        }
+        Ok(walk.before.is_none().then_some(walk.page))
     }
 
     fn piece(&self, wanted: &Wanted, cut: Cut) -> Result<Piece, Fault> {
