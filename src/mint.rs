@@ -1,6 +1,6 @@
 //! The mint: keys, hidden ids and bearers, made of the API's two secrets and recognised by them.
 //!
-//! TOKEN_SECRET signs keys and bearers, HASHIDS_SALT shuffles the alphabet that hides ids. Neither is
+//! `TOKEN_SECRET` signs keys and bearers, `HASHIDS_SALT` shuffles the alphabet that hides ids. Neither is
 //! used as it stands: each use has a key of its own, derived with a label, so that no use helps to
 //! attack another. The API and `token verify` call [`Mint`]; [`OneHubMint`] makes One-Hub's own keys.
 //! Absent on purpose: rows, files and the clock. Whether a user still exists is not known here.
@@ -156,7 +156,7 @@ impl Mint {
     }
 
     /// For whom and when this installation made `key`, with or without `sk-`. `None` for what another
-    /// made, what was altered, and what was made with another HASHIDS_SALT.
+    /// made, what was altered, and what was made with another `HASHIDS_SALT`.
     #[must_use]
     pub fn verify(&self, key: &str) -> Option<Verified> {
         let key = key.strip_prefix("sk-").unwrap_or(key);
