@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, hs256};
 use crate::clock::Timestamp;
-use crate::secret::SecretString;
+use crate::secret::{ExposeSecret as _, SecretString};
 
 /// `{"typ":"JWT","alg":"HS256"}`: the one header that is written and read, with its dot.
 const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.";
@@ -76,7 +76,8 @@ pub(super) struct Bearers {
 }
 
 impl Bearers {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(super) fn new(secret: &SecretString) -> Self {
+        let key = secret.expose_secret().as_bytes();
         hs256::install();
         let mut validation = Validation::new(Algorithm::HS256);
         // `Claims` demands them all, and `judge` compares with our clock.
@@ -129,7 +130,6 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use ring::hmac;
 
-    use super::super::derive;
     use super::super::tests::{NEW_YEAR, SECRET, at, mint};
     use super::*;
 
@@ -142,7 +142,7 @@ mod tests {
             encode(claims.as_bytes())
         );
         let signature = algorithm.map(|algorithm| {
-            let key = hmac::Key::new(algorithm, &*derive(&SECRET.into(), "bearer"));
+            let key = hmac::Key::new(algorithm, SECRET.as_bytes());
             encode(hmac::sign(&key, message.as_bytes()).as_ref())
         });
         format!("{message}.{}", signature.unwrap_or_default())

