@@ -39,7 +39,10 @@ pub fn raise(db: &Connection, user: i64) -> Result<i64, Error> {
 /// When the state cannot be read.
 pub fn gateway(db: &Connection) -> Result<Option<String>, Error> {
     let sql = "SELECT value FROM meta WHERE name = 'bearer_gateway'";
-    Ok(db.query_row(sql, [], |row| row.get(0)).optional()?)
+    let known = db.query_row(sql, [], |row| row.get::<_, Vec<u8>>(0));
+    Ok(known
+        .optional()?
+        .map(|text| String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// Notes the database whose users bearers are issued for from now on. In another one the same id is
@@ -54,7 +57,7 @@ pub fn belong_to(db: &Connection, database: &str) -> Result<(), Error> {
     db.execute(
         "INSERT INTO meta (name, value) VALUES ('bearer_gateway', ?1)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        params![database],
+        params![database.as_bytes()],
     )?;
     Ok(())
 }
