@@ -39,7 +39,7 @@
 //!   requests and answers as plain values.
 //! - [`mint`]: keys, hidden ids and bearers made of the API's two secrets; One-Hub's own keys.
 //! - [`provider`]: presets, the POST of RFC 6749 §6, what an answer means.
-//! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements.
+//! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements; users and tokens.
 //! - [`notify`]: events folded into messages, a service's limits, PushPlus, the courier of each notifier.
 //! - [`exchange`]: the door to token endpoints; [`http`]: the door for all that may be sent twice;
 //!   [`tls`]: whom both trust, and who the listener is; [`database`]: the door to a gateway's SQLite file.
