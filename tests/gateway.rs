@@ -288,7 +288,7 @@ async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
     }
     let third = gateway.gateway().await;
     assert!(third.is_err());
-    std::fs::rename(&away, &world.path).unwrap();
+    fs::rename(&away, &world.path).unwrap();
     let gateways = [
         gateway.gateway().await.unwrap(),
         gateway.gateway().await.unwrap(),
