@@ -146,15 +146,20 @@ impl Daemon {
         fs::read_to_string(folder?.join(file)).ok()
     }
 
-    /// The status and body of a page of its listener.
-    pub(crate) fn page(&self, path: &str) -> (u16, String) {
-        let address = until("it listens", || {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        until("it listens", || {
             let log = self.log();
             let (_, rest) = log.split_once("listening")?;
             let (_, rest) = rest.split_once("127.0.0.1:")?;
             let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
             Some(format!("127.0.0.1:{}", &rest[..end]))
-        });
+        })
+    }
+
+    /// The status and body of a page of its listener.
+    pub(crate) fn page(&self, path: &str) -> (u16, String) {
+        let address = self.address();
         let mut stream = TcpStream::connect(address).unwrap();
         write!(
             stream,
