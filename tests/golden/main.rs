@@ -11,7 +11,6 @@ mod compare;
 mod deviations;
 mod place;
 mod recording;
-mod wire;
 
 use std::fmt::Write as _;
 

@@ -1,15 +1,12 @@
 //! Where a file is replayed: the real program on a copy of the recording's database, and beside it a
 //! connection that prepares scenarios, puts the tables back and sees what was written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use keyfresh::clock::{Clock, Timestamp};
-use rusqlite::Connection;
-use rusqlite::types::Value as Cell;
 use serde_json::{Map, Value, json};
 
 use super::compare::Outcome;
@@ -17,18 +14,17 @@ use super::deviations::File;
 use super::recording::Step;
 use super::support::daemon::Daemon;
 use super::support::installation::Installation;
-use super::wire::exchange;
+use super::support::rows::{Beside, Rows};
+use super::support::wire::Wire;
 
 /// The tables that a scenario may begin with changes of.
 const TABLES: [&str; 3] = ["tokens", "users", "options"];
 
-type Rows = BTreeMap<i64, Map<String, Value>>;
-
 pub(crate) struct Place {
     installation: Installation,
     _daemon: Daemon,
-    address: String,
-    db: Connection,
+    wire: Wire,
+    beside: Beside,
     before: Rows,
     changed: bool,
     /// When the scenario began.
@@ -49,19 +45,16 @@ impl Place {
             file.search_shape(),
         ));
         let daemon = installation.serve();
-        let address = daemon.address();
-        let db = Connection::open(&installation.gateway).unwrap();
-        db.busy_timeout(Duration::from_mins(1)).unwrap();
+        let wire = Wire::new(daemon.address());
         let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let original = original.join(file.fixture());
-        let url = format!("file:{}?mode=ro&immutable=1", original.display());
-        db.execute("ATTACH ?1 AS original", [url]).unwrap();
-        let before = rows(&db);
+        let beside = Beside::open(&installation.gateway, &original);
+        let before = beside.tokens();
         Self {
             installation,
             _daemon: daemon,
-            address,
-            db,
+            wire,
+            beside,
             before,
             changed: false,
             began: Clock::system().now(),
@@ -73,20 +66,8 @@ impl Place {
     /// Begins a scenario: the tables as recorded, then `prepare`.
     pub(crate) fn put_back(&mut self, prepare: &[String]) {
         if self.changed || !prepare.is_empty() {
-            let mut sql = "BEGIN IMMEDIATE;\n".to_owned();
-            for table in TABLES {
-                let (here, there) = (format!("main.{table}"), format!("original.{table}"));
-                write!(
-                    sql,
-                    "DELETE FROM {here}; INSERT INTO {here} SELECT * FROM {there};"
-                )
-                .unwrap();
-            }
-            for statement in prepare {
-                writeln!(sql, "{statement};").unwrap();
-            }
-            self.db.execute_batch(&(sql + "COMMIT;")).unwrap();
-            self.before = rows(&self.db);
+            self.beside.put_back(&TABLES, prepare);
+            self.before = self.beside.tokens();
         }
         self.changed = !prepare.is_empty();
         self.began = Clock::system().now();
@@ -96,8 +77,8 @@ impl Place {
     /// Sends a step's request; what came of it, with placeholders where the recording has them. What no
     /// answer may be or do, deviating or not, goes to `problems`.
     pub(crate) fn answer(&mut self, step: &Step, problems: &mut String) -> Outcome {
-        let reply = exchange(&self.address, &step.request.bytes(&self.minted));
-        let after = rows(&self.db);
+        let reply = self.wire.exchange(&step.request.bytes(&self.minted));
+        let after = self.beside.tokens();
         let rows = self.difference(&after);
         let mut ours = Outcome {
             status: reply.status,
@@ -190,7 +171,10 @@ impl Place {
         let token = bears.map_or("", |(_, value)| value.as_str().unwrap());
         let token = token.strip_prefix("Bearer ").unwrap_or(token);
         let sql = "SELECT id FROM users WHERE lower(access_token) = lower(?1)";
-        self.db.query_row(sql, [token], |row| row.get(0)).unwrap()
+        self.beside
+            .db
+            .query_row(sql, [token], |row| row.get(0))
+            .unwrap()
     }
 
     /// Puts the recording's placeholders where this run has its own values.
@@ -250,32 +234,4 @@ fn tokens(data: &Value) -> impl Iterator<Item = &Map<String, Value>> {
 
 fn is_key(key: &str) -> bool {
     key.len() == 48 && key.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-fn rows(db: &Connection) -> Rows {
-    let mut statement = db.prepare("SELECT * FROM main.tokens ORDER BY id").unwrap();
-    let names: Vec<_> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let read = statement.query_map([], |row| {
-        let cells = names.iter().enumerate();
-        let cells = cells.map(|(i, name)| Ok((name.clone(), json(row.get(i)?))));
-        Ok((
-            row.get("id")?,
-            cells.collect::<Result<_, rusqlite::Error>>()?,
-        ))
-    });
-    read.unwrap().collect::<Result<_, _>>().unwrap()
-}
-
-fn json(cell: Cell) -> Value {
-    match cell {
-        Cell::Null => Value::Null,
-        Cell::Integer(number) => json!(number),
-        Cell::Real(number) => json!(number),
-        Cell::Text(text) => json!(text),
-        Cell::Blob(_) => panic!("a gateway's tokens hold no bytes"),
-    }
 }
