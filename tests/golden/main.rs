@@ -21,18 +21,21 @@ use recording::{Recording, Step};
 
 #[test]
 fn new_api_v0_9_5() {
-    let report = replay(File::V095, include_str!("new-api-v0.9.5.jsonl"));
+    let (count, report) = replay(File::V095, include_str!("new-api-v0.9.5.jsonl"));
+    println!("{count}");
     insta::assert_snapshot!("new_api_v0_9_5", report);
 }
 
 #[test]
 fn new_api_2026_02() {
-    let report = replay(File::V2602, include_str!("new-api-2026-02.jsonl"));
+    let (count, report) = replay(File::V2602, include_str!("new-api-2026-02.jsonl"));
+    println!("{count}");
     insta::assert_snapshot!("new_api_2026_02", report);
 }
 
-/// Replays every line; how each listed one differs. Fails on whatever no rule explains.
-fn replay(file: File, lines: &str) -> String {
+/// Replays every line: how many differ and why, and how each listed one does. Fails on whatever no rule
+/// explains.
+fn replay(file: File, lines: &str) -> (String, String) {
     let recording = Recording::read(lines);
     let deviations = Deviations::read(file, recording.names());
     let mut place = Place::new(file);
@@ -49,10 +52,10 @@ fn replay(file: File, lines: &str) -> String {
             }
         }
     }
-    println!("{equal} lines answered alike\n{}", deviations.counts());
     assert!(problems.is_empty(), "\n{problems}");
     place.keys_verify();
-    report
+    let count = format!("{equal} lines are answered alike\n{}", deviations.counts());
+    (count, report)
 }
 
 /// How one line differs, if it does; what is wrong with that goes to `problems`.

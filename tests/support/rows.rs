@@ -51,11 +51,7 @@ impl Beside {
     pub(crate) fn tokens(&self) -> Rows {
         let sql = "SELECT * FROM main.tokens ORDER BY id";
         let mut statement = self.db.prepare_cached(sql).unwrap();
-        let names: Vec<_> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let names: Vec<_> = statement.column_names().map(str::to_owned).collect();
         let read = statement.query_map([], |row| {
             let cells = names.iter().enumerate();
             let cells = cells.map(|(place, name)| Ok((name.clone(), cell(row.get(place)?))));
