@@ -136,7 +136,6 @@ impl Config {
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let changed = [
-            ("api.listen", self.api.listen != new.api.listen),
             ("state.dir", self.state_dir != new.state_dir),
             (
                 "gateway",
@@ -145,7 +144,8 @@ impl Config {
             ("log.dir", self.log.dir != new.log.dir),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed);
-        keys.map(|(key, _)| key).collect()
+        let others = keys.map(|(key, _)| key);
+        self.api.needs_restart(&new.api).chain(others).collect()
     }
 }
 

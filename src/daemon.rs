@@ -6,6 +6,7 @@
 
 mod reload;
 mod serve;
+mod token_api;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CredentialSettings, NotifierSettings};
 use crate::credential::Terms;
 use crate::exchange::Door;
+use crate::gateway::OnDemand;
 use crate::http::Http;
 use crate::link::Links;
 use crate::notify::{Courier, Outcome, Subscriber};
@@ -33,6 +35,8 @@ pub struct Parts {
     pub store: Store,
     /// The job.
     pub refresher: Arc<Refresher>,
+    /// The gateway that links and API share, if one is configured.
+    pub gateway: Option<Arc<OnDemand>>,
     /// The channels.
     pub links: Arc<Links>,
     /// The notifiers.
@@ -61,9 +65,10 @@ impl Parts {
         // Before anything happens, so that none of it is missed.
         let couriers = couriers(config, &store, &http, &clock).await?;
         adopt(config, &store, &clock).await?;
+        let gateway = config.gateway.clone().map(OnDemand::new).map(Arc::new);
         let links = Arc::new(Links::new(
             store.clone(),
-            config.gateway.clone(),
+            gateway.clone(),
             http,
             clock.clone(),
             Arc::clone(&wakers),
@@ -83,6 +88,7 @@ impl Parts {
         Ok(Self {
             store,
             refresher,
+            gateway,
             links,
             couriers,
             clock,

@@ -6,33 +6,41 @@
 
 mod change;
 mod channel;
+pub mod embedded;
 pub mod json_key;
 mod layout;
 mod multi_key;
 mod new_api;
+mod on_demand;
 mod one_api;
 mod one_hub;
+mod tables;
 pub mod telling;
+mod token;
+mod user;
 
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 use url::Url;
 
-use crate::database::{self, Database, Statement, Value};
+use crate::database::{self, Database, Fault, Halt, Session};
 use crate::wire::Request;
-use channel::{int, text};
 use layout::{FORMS, LAYOUTS, Layout};
 
 pub use change::Write;
 pub use channel::{Channel, Status};
+pub use layout::Holds;
+pub use on_demand::OnDemand;
+pub use tables::Tables;
+pub use token::{FOUND_MOST, Key, Native, NewToken, Page, Token, TokenChange, Unfit};
+pub use user::User;
 
 /// Which gateway a database belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// songquanpeng/one-api.
     OneApi,
@@ -40,6 +48,8 @@ pub enum Kind {
     NewApi,
     /// MartialBE/one-hub.
     OneHub,
+    /// No gateway's: our own users and tokens; never `gateway.kind`.
+    Embedded,
 }
 
 impl Kind {
@@ -50,6 +60,7 @@ impl Kind {
             Self::OneApi => one_api::LAYOUT.form.name,
             Self::NewApi => new_api::LAYOUT.form.name,
             Self::OneHub => one_hub::LAYOUT.form.name,
+            Self::Embedded => embedded::LAYOUT.form.name,
         }
     }
 }
@@ -139,6 +150,9 @@ pub enum Error {
         "gateway.access_token is no user's access token in the gateway's database: make one as an administrator in the gateway's personal settings"
     )]
     NoOwner,
+    /// It could not be opened, which several who needed it are told.
+    #[error(transparent)]
+    Shared(Arc<Error>),
 }
 
 impl Error {
@@ -216,11 +230,14 @@ impl Gateway {
         ) else {
             return Ok(None);
         };
+        let sought = token.clone();
         let owner = self
-            .access_token_owner(token)
-            .await?
-            .ok_or(Error::NoOwner)?;
-        Ok(telling::request(url, token, owner, channel))
+            .view(move |tables| {
+                let owner = tables.user_by_access_token(&sought)?;
+                owner.ok_or(Halt::Refused(Error::NoOwner))
+            })
+            .await??;
+        Ok(telling::request(url, token, owner.id, channel))
     }
 
     /// The channels with these ids, as far as they exist; One-Hub's soft-deleted ones do not.
@@ -291,24 +308,88 @@ impl Gateway {
         Ok(self.database.is_wal().await?)
     }
 
-    /// The id of the user whose access token this is, byte for byte.
+    /// Opens the database that [`embedded::create`] made.
+    ///
+    /// # Errors
+    /// When it is missing, inaccessible, locked, or of another form.
+    pub async fn open_embedded(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
+        Ok(Self {
+            database: Database::open(path, busy_timeout, &embedded::FORMS).await?,
+            layout: &embedded::LAYOUT,
+            settings: Arc::new(Settings {
+                database: path.to_owned(),
+                kind: None,
+                sync_interval: None,
+                busy_timeout,
+                url: None,
+                access_token: None,
+            }),
+        })
+    }
+
+    /// Reads a few rows of users and tokens, as [`Database::view`] does.
     ///
     /// # Errors
     /// When the database fails or stays locked.
-    pub async fn access_token_owner(&self, token: &SecretString) -> Result<Option<i64>, Error> {
-        if token.expose_secret().is_empty() {
-            return Ok(None);
+    pub async fn view<T, R>(
+        &self,
+        job: impl Fn(&Tables<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    ) -> Result<Result<T, R>, Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        Ok(self.database.view(self.on_tables(job)).await?)
+    }
+
+    /// Changes users and tokens, as [`Database::alter`] does.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn alter<T, R>(
+        &self,
+        job: impl Fn(&Tables<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    ) -> Result<Result<T, R>, Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        Ok(self.database.alter(self.on_tables(job)).await?)
+    }
+
+    /// One piece of a long read.
+    async fn scan<T: Send + 'static>(
+        &self,
+        job: impl Fn(&Tables<'_>) -> Result<T, Fault> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let job = self.on_tables(move |tables| Ok::<_, Halt<Infallible>>(job(tables)?));
+        let Ok(found) = self.database.scan(job).await?;
+        Ok(found)
+    }
+
+    fn on_tables<O>(
+        &self,
+        job: impl Fn(&Tables<'_>) -> O + Send + Sync + 'static,
+    ) -> impl Fn(&Session<'_>) -> O + Send + Sync + 'static {
+        let layout = self.layout;
+        move |session| job(&Tables { session, layout })
+    }
+
+    /// All users, by id.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn users(&self) -> Result<Vec<User>, Error> {
+        let mut users: Vec<User> = Vec::new();
+        loop {
+            let last = users.last().map_or(i64::MIN, |user| user.id);
+            let page = self.scan(move |tables| tables.users_after(last)).await?;
+            let is_last = page.len() < user::PAGE;
+            users.extend(page);
+            if is_last {
+                return Ok(users);
+            }
         }
-        let alive = self.layout.alive("users");
-        let sql =
-            format!(r#"SELECT "id", "access_token" FROM "users" WHERE "access_token" = ?{alive}"#);
-        let values = vec![Value::Text(token.clone())];
-        let rows = self.database.read(Statement { sql, values }).await?;
-        // MySQL's collations find tokens in the wrong case, too.
-        Ok(rows
-            .iter()
-            .find(|row| text(row, 1) == token.expose_secret())
-            .map(|row| int(row, 0)))
     }
 }
 

@@ -37,13 +37,14 @@
 //! - [`schedule`]: the cron pattern, the due moment, and the wake-up that knocks every ten seconds.
 //! - [`secret`], [`clock`], [`wire`]: the words. Masked, fingerprinted and sealed secrets; the one clock;
 //!   requests and answers as plain values.
+//! - [`mint`]: keys, hidden ids and bearers made of the API's two secrets; One-Hub's own keys.
 //! - [`provider`]: presets, the POST of RFC 6749 §6, what an answer means.
 //! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements.
 //! - [`notify`]: events folded into messages, a service's limits, PushPlus, the courier of each notifier.
 //! - [`exchange`]: the door to token endpoints; [`http`]: the door for all that may be sent twice;
-//!   [`tls`]: whom both trust; [`database`]: the door to a gateway's SQLite file.
+//!   [`tls`]: whom both trust, and who the listener is; [`database`]: the door to a gateway's SQLite file.
 //! - [`store`]: our own state. Rows, ledger, events, slots, the lock.
-//! - [`api`]: the listener, with `/healthz` and `/readyz`.
+//! - [`api`]: the listener and its manners, with `/healthz` and `/readyz`.
 //! - [`config`]: what was typed and what it means, every problem at once.
 //! - [`daemon`]: the parts put together; `serve`, its signals and systemd. [`cli`]: the commands.
 //!   [`telemetry`]: the log. [`demo`]: the tour, whose loopback players the tests use as well.
@@ -80,8 +81,8 @@
 //! refresh, link, notify/courier → credential, provider, gateway, notify, store and a door each
 //! credential → provider, schedule, and the words of notify
 //! gateway → database           notify/text → the link rows of store
-//! exchange, http → tls         store → credential, notify           api → store, gateway, database
-//! config → credential, gateway, notify, provider, schedule          (only cli, daemon and demo import it)
+//! exchange, http → tls         store → credential, notify           api → store, gateway, database, tls
+//! config → credential, gateway, notify, provider, schedule, api, tls  (only cli, daemon and demo import it)
 //! secret, clock, wire and telemetry::chain are open to all; plug-ins import nothing else
 //! ```
 //!
@@ -112,6 +113,7 @@ pub mod secret;
 pub mod wire;
 
 pub mod gateway;
+pub mod mint;
 pub mod notify;
 pub mod provider;
 

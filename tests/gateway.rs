@@ -218,25 +218,6 @@ async fn a_value_that_is_not_kept_undoes_the_whole_write() {
 }
 
 #[tokio::test]
-async fn an_access_token_belongs_to_a_living_user() {
-    let check = async |fixture: &str, token: &str, owner: Option<i64>| {
-        let world = World::new(fixture);
-        let gateway = world.open().await;
-        let found = gateway.access_token_owner(&token.into()).await.unwrap();
-        assert_eq!(found, owner, "{fixture} {token}");
-    };
-    check("one-api.db", "fixtureaccesstokenroot0000000001", Some(1)).await;
-    check("one-api.db", "fixtureaccesstokenROOT0000000001", None).await;
-    check("one-api.db", "", None).await;
-    check("one-hub.db", "fixtureaccesstokendave0000000001", Some(5)).await;
-    check("one-hub.db", "fixtureaccesstokenerin0000000001", None).await;
-    for fixture in &FIXTURES[2..] {
-        check(fixture, "fixture/access+token/bob+000003=", Some(3)).await;
-        check(fixture, "fixture-access-token-dave-000005", None).await;
-    }
-}
-
-#[tokio::test]
 async fn a_gateway_is_told_in_the_name_of_the_tokens_user() {
     let request = async |fixture: &str, token: Option<&str>| {
         let world = World::new(fixture);

@@ -11,7 +11,9 @@ use keyfresh::clock::Clock;
 use keyfresh::credential::Credential;
 use keyfresh::store::adopt::{Wanted, adopt};
 use keyfresh::store::claim::Tokens;
-use keyfresh::store::{self, Error, Lock, Slots, Store, credential};
+use keyfresh::store::secrets::{Name, Standing};
+use keyfresh::store::{self, Error, Lock, Slots, Store, bearer, credential, embedded, secrets};
+use rusqlite::Connection;
 
 struct State {
     dir: PathBuf,
@@ -236,4 +238,147 @@ fn what_is_missing_or_foreign_is_never_made_anew() {
 
     let state = State::new();
     assert!(matches!(store::create(&state.dir), Err(Error::Exists(_))));
+}
+
+/// `state.db` as version 1 made it.
+fn version_1(dir: &Path) {
+    let path = dir.join("state.db");
+    let key_id: Vec<u8> = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let path = dir.join(name);
+        assert!(fs::remove_file(&path).is_ok() || !path.exists());
+    }
+    let db = Connection::open(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
+    db.execute_batch(include_str!("../src/store/schema.sql"))
+        .unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    db.execute("INSERT INTO meta VALUES ('key_id', ?1)", [key_id])
+        .unwrap();
+    db.execute(
+        "INSERT INTO notifier (name, cursor) VALUES ('wechat', 41)",
+        [],
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_state_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
+    let state = State::new();
+    version_1(&state.dir);
+    for _ in 0..2 {
+        let store = state.open();
+        let found = store.read(|db| {
+            let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            let cursor: i64 = db.query_row("SELECT cursor FROM notifier", [], |row| row.get(0))?;
+            Ok((version, cursor, bearer::generation(db, 1)?))
+        });
+        assert_eq!(found.await.unwrap(), (2, 41, 0));
+    }
+    let newer = |db: &Connection| Ok(db.pragma_update(None, "user_version", 3)?);
+    state.open().write(newer).await.unwrap();
+    assert!(matches!(Store::open(&state.dir), Err(Error::Newer(3))));
+}
+
+#[tokio::test]
+async fn raising_a_generation_is_one_users_alone() {
+    let state = State::new();
+    let store = state.open();
+    for expected in [1, 2] {
+        let raised = store.write(|db| bearer::raise(db, 7)).await.unwrap();
+        assert_eq!(raised, expected);
+    }
+    drop(store);
+    let store = state.open();
+    let all = store.read(|db| Ok((bearer::generation(db, 7)?, bearer::generation(db, 8)?)));
+    assert_eq!(all.await.unwrap(), (2, 0));
+}
+
+#[tokio::test]
+async fn a_secret_is_recognised_while_it_or_its_heir_is_there() {
+    let state = State::new();
+    let store = state.open();
+    let key = store.key();
+    let check = async |secret: &'static str, previous: Option<&'static str>, expected| {
+        let key = Arc::clone(&key);
+        let found = store.read(move |db| {
+            let previous = previous.map(Into::into);
+            secrets::standing(
+                db,
+                &key,
+                Name::TokenSecret,
+                &secret.into(),
+                previous.as_ref(),
+            )
+        });
+        assert_eq!(
+            found.await.unwrap(),
+            expected,
+            "{secret} after {previous:?}"
+        );
+    };
+    let keep = async |secret: &'static str| {
+        let key = Arc::clone(&key);
+        let kept =
+            store.write(move |db| secrets::keep(db, &key, Name::TokenSecret, &secret.into()));
+        kept.await.unwrap();
+    };
+    check("one", None, Standing::First).await;
+    check("two", Some("one"), Standing::First).await;
+    keep("one").await;
+    check("one", None, Standing::Same).await;
+    check("one", Some("zero"), Standing::Same).await;
+    check("two", Some("one"), Standing::Successor).await;
+    check("two", None, Standing::Changed).await;
+    check("two", Some("zero"), Standing::Changed).await;
+    keep("two").await;
+    check("two", Some("one"), Standing::Same).await;
+    check("two", None, Standing::Same).await;
+    check("three", Some("one"), Standing::Changed).await;
+    check("three", Some("two"), Standing::Successor).await;
+    // Back to the secret of before, as after a mistake: the other one is then the previous.
+    check("one", Some("two"), Standing::Successor).await;
+    check("one", None, Standing::Changed).await;
+    let salt =
+        store.read(move |db| secrets::standing(db, &key, Name::HashidsSalt, &"two".into(), None));
+    assert_eq!(salt.await.unwrap(), Standing::First);
+}
+
+#[test]
+fn the_embedded_database_is_made_once_and_whole() {
+    let state = State::new();
+    let path = state.dir.join("gateway.db");
+    assert!(
+        matches!(embedded::find(&state.dir), Err(Error::NoEmbedded(missing)) if missing == path)
+    );
+    let make = |text: &'static str, fails: bool| {
+        embedded::create(&state.dir, |draft| {
+            fs::write(draft, text).unwrap();
+            if fails { Err(Error::Gone) } else { Ok(()) }
+        })
+    };
+    assert!(make("half", true).is_err());
+    assert!(matches!(
+        embedded::find(&state.dir),
+        Err(Error::NoEmbedded(_))
+    ));
+    assert_eq!(make("whole", false).unwrap(), Some(path.clone()));
+    assert_eq!(make("another", false).unwrap(), None);
+    assert_eq!(
+        fs::read_to_string(embedded::find(&state.dir).unwrap()).unwrap(),
+        "whole"
+    );
+    assert!(!state.dir.join("gateway.db.new").exists());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(
+        embedded::find(&state.dir),
+        Err(Error::Readable { .. })
+    ));
 }

@@ -10,6 +10,7 @@ use super::runtime;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credential::Phase;
+use crate::gateway::OnDemand;
 use crate::http::Http;
 use crate::link::Links;
 use crate::refresh::Wakers;
@@ -74,7 +75,7 @@ pub(super) fn take_over(config: &Config, name: &str) -> Result<bool> {
     let store = Store::open(&config.state_dir)?;
     let links = Arc::new(Links::new(
         store,
-        config.gateway.clone(),
+        config.gateway.clone().map(OnDemand::new).map(Arc::new),
         Http::new()?,
         Clock::system(),
         Arc::new(Wakers::default()),
