@@ -189,8 +189,16 @@ fn runs(numbers: &[i64]) -> String {
     }
 }
 
+/// A value, shortened; a token of an answer by its id, for what it shows is held against its row.
 fn shown(value: Option<&Value>) -> String {
-    let text = value.map_or("nothing".to_owned(), Value::to_string);
+    let text = match value {
+        None => "nothing".to_owned(),
+        // Rows of the table have 0 and 1 there.
+        Some(token) if token["unlimited_quota"].is_boolean() => {
+            format!("token {}", token["id"])
+        }
+        Some(value) => value.to_string(),
+    };
     let length = text.chars().count();
     if length > LONG {
         let begin: String = text.chars().take(60).collect();

@@ -140,19 +140,7 @@ impl Place {
         let owners: BTreeSet<_> = tokens(&ours.body["data"])
             .map(|token| {
                 let stored = &after[&token["id"].as_i64().unwrap()];
-                let shown = token.iter().map(|(name, value)| match name.as_str() {
-                    "DeletedAt" => ("deleted_at", value.clone()),
-                    name => (
-                        name,
-                        value
-                            .as_bool()
-                            .map_or(value.clone(), |is| json!(i64::from(is))),
-                    ),
-                });
-                if !shown.eq(stored
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.clone())))
-                {
+                if !shows(token, stored) {
                     wrong.push(format!("shows {token:?} of {stored:?}"));
                 }
                 token["user_id"].as_i64().unwrap()
@@ -169,8 +157,8 @@ impl Place {
         let mut headers = step.request.headers.iter();
         let bears = headers.find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let token = bears.map_or("", |(_, value)| value.as_str().unwrap());
-        let token = token.strip_prefix("Bearer ").unwrap_or(token);
-        let sql = "SELECT id FROM users WHERE lower(access_token) = lower(?1)";
+        let token = token.split(' ').next_back().unwrap();
+        let sql = "SELECT id FROM users WHERE access_token = ?1";
         self.beside
             .db
             .query_row(sql, [token], |row| row.get(0))
@@ -222,6 +210,23 @@ impl Place {
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stdout.contains(&user.to_string()), "{ran:?}");
     }
+}
+
+/// Whether an answer has a row's columns in their order, with their values; NULL is false, too.
+fn shows(token: &Map<String, Value>, stored: &Map<String, Value>) -> bool {
+    let alike = |((name, shown), (column, cell)): ((&String, &Value), (&String, &Value))| {
+        let name = if name == "DeletedAt" {
+            "deleted_at"
+        } else {
+            name
+        };
+        let cell = match shown {
+            Value::Bool(_) => json!(cell.as_i64().unwrap_or_default() != 0),
+            _ => cell.clone(),
+        };
+        name == column && *shown == cell
+    };
+    token.len() == stored.len() && token.iter().zip(stored).all(alike)
 }
 
 /// The tokens in an answer's `data`: itself, its elements or the items of a page.
