@@ -14,6 +14,7 @@ mod new_api;
 mod on_demand;
 mod one_api;
 mod one_hub;
+mod signed;
 mod tables;
 pub mod telling;
 mod token;

@@ -21,7 +21,7 @@ mod thread;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -268,6 +268,15 @@ fn is_current(thread: &JoinHandle<()>) -> bool {
 
 /// What a state is made of and, once it is lost, never made anew.
 const PIECES: [&str; 3] = ["state.db", "state.key", "slots"];
+
+/// User and group id of the owner of the folder `dir`.
+///
+/// # Errors
+/// When the system refuses.
+pub fn owner_of(dir: &Path) -> Result<(u32, u32), Error> {
+    let folder = fs::metadata(dir).map_err(file(dir))?;
+    Ok((folder.uid(), folder.gid()))
+}
 
 /// Whether `dir` holds a state, every piece of it.
 #[must_use]

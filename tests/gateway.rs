@@ -8,11 +8,14 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyfresh::database;
 use keyfresh::gateway::json_key::JsonKey;
-use keyfresh::gateway::{Error, Gateway, Kind, Settings, Status, Telling, Write, Written};
+use keyfresh::gateway::{
+    Error, Gateway, Kind, OnDemand, Settings, Status, Telling, Write, Written,
+};
 use rusqlite::Connection;
 use secrecy::ExposeSecret as _;
 use support::database::{FIXTURES, difference, dump};
@@ -270,4 +273,28 @@ async fn a_file_that_is_no_gateways_is_refused_by_name() {
     }
     assert!(!beside("missing").exists());
     insta::assert_snapshot!(story);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
+    let world = World::new("one-api.db");
+    let away = world.path.with_extension("away");
+    std::fs::rename(&world.path, &away).unwrap();
+    let gateway = OnDemand::new(world.settings());
+    let (one, two) = tokio::join!(gateway.gateway(), gateway.gateway());
+    match (one.err().unwrap(), two.err().unwrap()) {
+        (Error::Shared(one), Error::Shared(two)) => assert!(Arc::ptr_eq(&one, &two), "{two}"),
+        other => panic!("{other:?}"),
+    }
+    let third = gateway.gateway().await;
+    assert!(third.is_err());
+    std::fs::rename(&away, &world.path).unwrap();
+    let gateways = [
+        gateway.gateway().await.unwrap(),
+        gateway.gateway().await.unwrap(),
+    ];
+    assert_eq!(
+        gateways.map(|gateway| gateway.kind().name()),
+        ["one-api"; 2]
+    );
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use keyfresh::clock::Clock;
 use keyfresh::credential::Credential;
+use keyfresh::secret::Fingerprint;
 use keyfresh::store::adopt::{Wanted, adopt};
 use keyfresh::store::claim::Tokens;
-use keyfresh::store::secrets::{Name, Standing};
+use keyfresh::store::secrets::Name;
 use keyfresh::store::{self, Error, Lock, Slots, Store, bearer, credential, embedded, secrets};
 use rusqlite::Connection;
 
@@ -302,83 +303,36 @@ async fn raising_a_generation_is_one_users_alone() {
 }
 
 #[tokio::test]
-async fn a_secret_is_recognised_while_it_or_its_heir_is_there() {
+async fn a_fingerprint_is_kept_by_name_and_replaced() {
     let state = State::new();
     let store = state.open();
-    let key = store.key();
-    let check = async |secret: &'static str, previous: Option<&'static str>, expected| {
-        let key = Arc::clone(&key);
-        let found = store.read(move |db| {
-            let previous = previous.map(Into::into);
-            secrets::standing(
-                db,
-                &key,
-                Name::TokenSecret,
-                &secret.into(),
-                previous.as_ref(),
-            )
+    for (name, bytes, before) in [
+        (Name::TokenSecret, [1; 16], None),
+        (Name::HashidsSalt, [2; 16], None),
+        (Name::TokenSecret, [3; 16], Some([1; 16])),
+        (Name::HashidsSalt, [2; 16], Some([2; 16])),
+    ] {
+        let found = store.write(move |db| {
+            let used = secrets::used(db, name)?;
+            secrets::keep(db, name, Fingerprint::from_bytes(bytes))?;
+            Ok(used)
         });
-        assert_eq!(
-            found.await.unwrap(),
-            expected,
-            "{secret} after {previous:?}"
-        );
-    };
-    let keep = async |secret: &'static str| {
-        let key = Arc::clone(&key);
-        let kept =
-            store.write(move |db| secrets::keep(db, &key, Name::TokenSecret, &secret.into()));
-        kept.await.unwrap();
-    };
-    check("one", None, Standing::First).await;
-    check("two", Some("one"), Standing::First).await;
-    keep("one").await;
-    check("one", None, Standing::Same).await;
-    check("one", Some("zero"), Standing::Same).await;
-    check("two", Some("one"), Standing::Successor).await;
-    check("two", None, Standing::Changed).await;
-    check("two", Some("zero"), Standing::Changed).await;
-    keep("two").await;
-    check("two", Some("one"), Standing::Same).await;
-    check("two", None, Standing::Same).await;
-    check("three", Some("one"), Standing::Changed).await;
-    check("three", Some("two"), Standing::Successor).await;
-    // Back to the secret of before, as after a mistake: the other one is then the previous.
-    check("one", Some("two"), Standing::Successor).await;
-    check("one", None, Standing::Changed).await;
-    let salt =
-        store.read(move |db| secrets::standing(db, &key, Name::HashidsSalt, &"two".into(), None));
-    assert_eq!(salt.await.unwrap(), Standing::First);
+        assert_eq!(found.await.unwrap(), before.map(Fingerprint::from_bytes));
+    }
 }
 
 #[test]
-fn the_embedded_database_is_made_once_and_whole() {
+fn the_embedded_database_is_found_or_missed_with_the_remedy() {
     let state = State::new();
     let path = state.dir.join("gateway.db");
-    assert!(
-        matches!(embedded::find(&state.dir), Err(Error::NoEmbedded(missing)) if missing == path)
-    );
-    let make = |text: &'static str, fails: bool| {
-        embedded::create(&state.dir, |draft| {
-            fs::write(draft, text).unwrap();
-            if fails { Err(Error::Gone) } else { Ok(()) }
-        })
-    };
-    assert!(make("half", true).is_err());
-    assert!(matches!(
-        embedded::find(&state.dir),
-        Err(Error::NoEmbedded(_))
-    ));
-    assert_eq!(make("whole", false).unwrap(), Some(path.clone()));
-    assert_eq!(make("another", false).unwrap(), None);
-    assert_eq!(
-        fs::read_to_string(embedded::find(&state.dir).unwrap()).unwrap(),
-        "whole"
-    );
-    assert!(!state.dir.join("gateway.db.new").exists());
+    let missed = embedded::find(&state.dir).unwrap_err();
+    assert!(missed.to_string().contains("keyfresh init"), "{missed}");
+    fs::write(&path, "").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(matches!(
         embedded::find(&state.dir),
         Err(Error::Readable { .. })
     ));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(embedded::find(&state.dir).unwrap(), path);
 }

@@ -163,6 +163,7 @@ mod tests {
         let user = User {
             id: 2,
             name: "alice".to_owned(),
+            has_access_token: true,
             display_name: String::new(),
             role: 1,
             status: 1,

@@ -4,30 +4,27 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::Parts;
+use super::{Parts, secrets};
 use crate::api::{Style, Throttle, TokenApi};
 use crate::config::Config;
+use crate::gateway::OnDemand;
 use crate::mint::Mint;
 
-/// What the listener serves below `/api/token`; nothing is opened yet.
+/// What the listener serves below `/api/token`; `gateway` is opened by the first call.
 ///
 /// # Errors
-/// When a secret is missing or cannot be used.
-pub(super) fn assemble(config: &Config, parts: &Parts) -> Result<Option<Arc<TokenApi>>> {
-    let secrets = config.api_secrets()?;
-    let mint = Mint::new(
-        &secrets.token_secret,
-        secrets.token_secret_previous.as_ref(),
-        &secrets.hashids_salt,
-    )?;
-    let Some(gateway) = parts.gateway.clone() else {
-        return Ok(None);
-    };
-    Ok(Some(Arc::new(TokenApi {
+/// When One-Hub itself would not start with its secrets.
+pub(super) fn assemble(
+    config: &Config,
+    parts: &Parts,
+    gateway: Arc<OnDemand>,
+    mint: Mint,
+) -> Result<Arc<TokenApi>> {
+    Ok(Arc::new(TokenApi {
         gateway,
         store: parts.store.clone(),
         mint,
-        one_hub: None,
+        one_hub: secrets::one_hub_mint(config)?,
         throttle: Throttle::new(config.api.auth_failures, &parts.clock),
         clock: parts.clock.clone(),
         style: Style {
@@ -37,5 +34,5 @@ pub(super) fn assemble(config: &Config, parts: &Parts) -> Result<Option<Arc<Toke
             public_ids: config.api.public_ids,
             error_status: config.api.error_status,
         },
-    })))
+    }))
 }

@@ -4,20 +4,31 @@
 //! So both hold one [`OnDemand`]; whoever comes first opens it, and what failed is tried again by the
 //! next one who asks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tracing::info;
 
 use super::{Error, Gateway, Settings};
 
+/// How long the embedded database may be busy with another of our processes.
+const BUSY: Duration = Duration::from_secs(10);
+
 /// A gateway that is opened at its first use and then stays open.
 pub struct OnDemand {
-    settings: Settings,
+    place: Place,
     /// Tries that failed so far.
     failures: AtomicU64,
     open: Mutex<Outcome>,
+}
+
+enum Place {
+    Configured(Settings),
+    /// Our own, without channels.
+    Embedded(PathBuf),
 }
 
 /// What the last try came to.
@@ -31,8 +42,18 @@ impl OnDemand {
     /// The gateway of `settings`; nothing is opened yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::at(Place::Configured(settings))
+    }
+
+    /// The embedded database at `path`; nothing is opened yet.
+    #[must_use]
+    pub fn embedded(path: PathBuf) -> Self {
+        Self::at(Place::Embedded(path))
+    }
+
+    fn at(place: Place) -> Self {
         Self {
-            settings,
+            place,
             failures: AtomicU64::new(0),
             open: Mutex::new(Outcome::Untried),
         }
@@ -52,7 +73,11 @@ impl OnDemand {
             }
             Outcome::Failed(_) | Outcome::Untried => {}
         }
-        match Gateway::open(&self.settings).await {
+        let opened = match &self.place {
+            Place::Configured(settings) => Gateway::open(settings).await,
+            Place::Embedded(path) => Gateway::open_embedded(path, BUSY).await,
+        };
+        match opened {
             Ok(gateway) => {
                 info!(gateway.kind = gateway.kind().name(), "gateway recognised");
                 *open = Outcome::Open(gateway.clone());
@@ -70,6 +95,6 @@ impl OnDemand {
     /// Whether the gateway can be told of a write.
     #[must_use]
     pub fn can_tell(&self) -> bool {
-        self.settings.can_tell()
+        matches!(&self.place, Place::Configured(settings) if settings.can_tell())
     }
 }

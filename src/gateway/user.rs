@@ -31,6 +31,8 @@ pub struct User {
     pub status: i64,
     /// `group`.
     pub group: String,
+    /// Whether there is an `access_token`.
+    pub has_access_token: bool,
 }
 
 impl User {
@@ -119,5 +121,6 @@ fn read(row: &Columns<'_>) -> User {
         role: row.int(3),
         status: row.int(4),
         group: row.text(5).to_owned(),
+        has_access_token: !unpadded(row.text(6)).is_empty(),
     }
 }

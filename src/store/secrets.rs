@@ -1,14 +1,13 @@
-//! Fingerprints of the API's secrets in `meta`: a changed secret is found out at the start, not by the
-//! first call that it makes fail.
+//! Fingerprints of the API's secrets in `meta`, so that a changed secret is found out at the start and
+//! not by the first call that it makes fail.
 //!
 //! Functions on a connection, run inside the store's transactions. `daemon/secrets.rs` says what a
-//! change means. The fingerprints are keyed with `state.key`; the secrets themselves are not stored.
+//! change means. The secrets themselves are not stored.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Error;
-use crate::secret::StateKey;
+use crate::secret::Fingerprint;
 
 /// One of the API's secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,62 +29,21 @@ impl Name {
     }
 }
 
-/// How a configured secret stands to the one that was in use so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// None was in use.
-    First,
-    /// It is the same.
-    Same,
-    /// It takes over from the one in use, which is still at hand as the previous one.
-    Successor,
-    /// The one in use is gone.
-    Changed,
-}
-
-/// How `secret` stands to the one in use so far; `previous` is the one it says it takes over from.
+/// The fingerprint of the secret in use so far; `None` before the first.
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn standing(
-    db: &Connection,
-    key: &StateKey,
-    name: Name,
-    secret: &SecretString,
-    previous: Option<&SecretString>,
-) -> Result<Standing, Error> {
-    let used: Option<Vec<u8>> = db
-        .query_row(
-            "SELECT value FROM meta WHERE name = ?1",
-            [name.as_str()],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(used) = used else {
-        return Ok(Standing::First);
-    };
-    let is_used =
-        |secret: &SecretString| *key.fingerprint(secret.expose_secret()).as_bytes() == *used;
-    Ok(if is_used(secret) {
-        Standing::Same
-    } else if previous.is_some_and(is_used) {
-        Standing::Successor
-    } else {
-        Standing::Changed
-    })
+pub fn used(db: &Connection, name: Name) -> Result<Option<Fingerprint>, Error> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    let bytes = db.query_row(sql, [name.as_str()], |row| row.get(0));
+    Ok(bytes.optional()?.map(Fingerprint::from_bytes))
 }
 
-/// Notes that `secret` is in use from now on.
+/// Notes that the secret of this fingerprint is in use from now on.
 ///
 /// # Errors
 /// When the state cannot be written.
-pub fn keep(
-    db: &Connection,
-    key: &StateKey,
-    name: Name,
-    secret: &SecretString,
-) -> Result<(), Error> {
-    let fingerprint = key.fingerprint(secret.expose_secret());
+pub fn keep(db: &Connection, name: Name, fingerprint: Fingerprint) -> Result<(), Error> {
     db.execute(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
