@@ -88,7 +88,10 @@ impl Model {
     /// What a creation's token shows, but for its id, key and times.
     pub(crate) fn created(&self, user: i64, body: &Object) -> Result<Object, Refused> {
         let mut body = body.clone();
-        body.remove("status");
+        let status = body.remove("status").unwrap_or_default();
+        if !status.is_i64() && !status.is_null() {
+            return Err(Refused);
+        }
         let fresh = json!({
             "user_id": user, "status": 1, "name": "", "expired_time": -1, "remain_quota": 0,
             "unlimited_quota": false, "model_limits_enabled": false, "model_limits": "",
@@ -106,7 +109,12 @@ impl Model {
                 ("model_limits", _) => json!(parts(wished, &[','])?.join(",")),
                 ("allow_ips", Some(stored)) => self.addresses(stored, wished)?,
                 (_, Some(stored)) => {
-                    if std::mem::discriminant(stored) != std::mem::discriminant(wished) {
+                    let is_alike = match stored {
+                        Value::Number(_) => wished.is_i64(),
+                        Value::Bool(_) => wished.is_boolean(),
+                        _ => wished.is_string(),
+                    };
+                    if !is_alike {
                         return Err(Refused);
                     }
                     wished.clone()

@@ -223,7 +223,7 @@ impl World {
         let said = self.ask(user, "PUT", path, Some(sent));
         let mut body = body.clone();
         if path.contains("status_only") {
-            body.retain(|name, _| name == "status");
+            body.retain(|name, wished| name == "status" && !wished.is_null());
         }
         let changed = match self.model.own(me, id) {
             _ if path.contains("status_only") && !body.contains_key("status") => Err(Refused),
