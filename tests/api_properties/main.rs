@@ -16,7 +16,7 @@ use model::Gateway;
 use world::World;
 
 /// Sequences of calls for each gateway.
-const CASES: u32 = 150;
+const CASES: u32 = 100;
 
 fn check(mut world: World) {
     let config = Config {
@@ -84,4 +84,16 @@ fn one_hub() {
         is_one_api: false,
     };
     check(World::new("one-hub.db", gateway));
+}
+
+#[test]
+fn embedded() {
+    check(World::embedded(Gateway {
+        group: true,
+        soft: true,
+        most_quota: 500_000_000_000_000,
+        key_length: 48,
+        columns: &[],
+        is_one_api: false,
+    }));
 }

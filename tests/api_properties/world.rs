@@ -1,9 +1,11 @@
 //! The real program on one gateway's database, its callers, and the model beside them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::call::{Call, Pick};
@@ -16,6 +18,12 @@ use super::support::wire::Wire;
 /// What a call that names no own token is told.
 const MISSING: &str = r#"{"message":"Token不存在","success":false}"#;
 
+/// The configuration, but for a gateway.
+const API: &str = "[state]\ndir = \"state\"\n\n[api]\nlisten = \"127.0.0.1:0\"\n";
+
+/// The length of One-Hub's keys.
+const ONE_HUBS: usize = 59;
+
 /// No token ever has this id.
 const NOBODYS: i64 = 999_999;
 
@@ -27,7 +35,7 @@ pub(crate) struct World {
     wire: Wire,
     beside: Beside,
     model: Model,
-    /// Ids and access tokens of those who call.
+    /// Ids of those who call, and what they call with.
     pub(crate) users: Vec<(i64, String)>,
     /// The table as it is.
     rows: Rows,
@@ -41,41 +49,58 @@ struct Said {
 }
 
 impl World {
+    /// A copy of a gateway's database, whose first three users call with their access tokens.
     pub(crate) fn new(fixture: &str, gateway: Gateway) -> Self {
         let installation = Installation::new(fixture);
         installation.configure(&format!(
-            "[gateway]\ndatabase = \"sqlite:{}\"\n{}\n[state]\ndir = \"state\"\n\n\
-             [api]\nlisten = \"127.0.0.1:0\"\nauth_failures = 10000\n",
+            "{API}\n[gateway]\ndatabase = \"sqlite:{}\"\n",
             installation.gateway.display(),
-            if fixture == "one-hub.db" {
-                "user_token_secret = \"fixture-user-token-secret-000001\"\n"
-            } else {
-                ""
-            },
         ));
-        let daemon = installation.serve();
-        let wire = Wire::new(daemon.address());
+        if gateway.key_length == ONE_HUBS {
+            let secret = "user_token_secret = \"fixture-user-token-secret-000001\"\n";
+            installation.configure(&(installation.configuration() + secret));
+        }
         let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let beside = Beside::open(&installation.gateway, &original.join(fixture));
-        let tokens = beside
-            .db
-            .prepare("SELECT id, access_token FROM users WHERE id <= 3");
-        let users = tokens
-            .unwrap()
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap()
-            .collect::<Result<_, _>>()
+        let users = first_users(&beside.db);
+        Self::serve(installation, beside, gateway, users)
+    }
+
+    /// No gateway: users of our own, who call with bearers.
+    pub(crate) fn embedded(gateway: Gateway) -> Self {
+        let installation = Installation::new("one-api.db");
+        fs::remove_dir_all(installation.path("state")).unwrap();
+        installation.configure(API);
+        installation.done(&["init", "--owner", "root"]);
+        let users = ["alice", "bob", "carol"].iter().zip(1..).map(|(name, id)| {
+            installation.done(&["user", "add", name]);
+            let bearer = installation.done(&["user", "token", name]);
+            (id, bearer.trim().to_owned())
+        });
+        let users = users.collect();
+        let path = installation.path("state/gateway.db");
+        let original = installation.path("original.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute("VACUUM INTO ?1", [original.to_str().unwrap()])
             .unwrap();
-        let model = Model {
-            gateway,
-            tokens: std::collections::BTreeMap::new(),
-        };
+        let beside = Beside::open(&path, &original);
+        Self::serve(installation, beside, gateway, users)
+    }
+
+    fn serve(
+        installation: Installation,
+        beside: Beside,
+        gateway: Gateway,
+        users: Vec<(i64, String)>,
+    ) -> Self {
+        let daemon = installation.serve();
+        let tokens = BTreeMap::new();
         Self {
+            wire: Wire::new(daemon.address()),
             _installation: installation,
             _daemon: daemon,
-            wire,
             beside,
-            model,
+            model: Model { gateway, tokens },
             users,
             rows: Rows::new(),
         }
@@ -311,6 +336,13 @@ impl World {
             text: reply.body,
         }
     }
+}
+
+fn first_users(db: &Connection) -> Vec<(i64, String)> {
+    let sql = "SELECT id, access_token FROM main.users WHERE id <= 3";
+    let mut users = db.prepare(sql).unwrap();
+    let users = users.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    users.unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 fn visible(token: &Object) -> Object {
