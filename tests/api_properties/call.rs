@@ -91,6 +91,10 @@ fn body() -> impl Strategy<Value = Object> {
         ("expired_time", field(select(times()).boxed())),
         ("remain_quota", field(quotas())),
         (
+            "cross_group_retry",
+            field(any::<bool>().prop_map(Value::from).boxed()),
+        ),
+        (
             "unlimited_quota",
             field(any::<bool>().prop_map(Value::from).boxed()),
         ),

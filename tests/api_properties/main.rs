@@ -43,6 +43,7 @@ fn check(mut world: World) {
 fn new_api() {
     let gateway = Gateway {
         group: true,
+        retry: true,
         soft: true,
         most_quota: i64::from(i32::MAX),
         key_length: 48,
@@ -56,6 +57,7 @@ fn new_api() {
 fn one_api() {
     let gateway = Gateway {
         group: false,
+        retry: false,
         soft: false,
         most_quota: 500_000_000_000_000,
         key_length: 48,
@@ -73,6 +75,7 @@ fn one_api() {
 fn one_hub() {
     let gateway = Gateway {
         group: true,
+        retry: false,
         soft: true,
         most_quota: 500_000_000_000_000,
         key_length: 59,
@@ -90,6 +93,7 @@ fn one_hub() {
 fn embedded() {
     check(World::embedded(Gateway {
         group: true,
+        retry: true,
         soft: true,
         most_quota: 500_000_000_000_000,
         key_length: 48,

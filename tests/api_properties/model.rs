@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 /// A token or a body, by its members' names.
 pub(crate) type Object = Map<String, Value>;
 
-/// What of a token is compared: the members that every gateway's answers have.
-pub(crate) const VISIBLE: [&str; 15] = [
+/// What of a token is compared: the members that every gateway's answers have, and the last one where
+/// they have it.
+pub(crate) const VISIBLE: [&str; 16] = [
     "id",
     "user_id",
     "key",
@@ -25,7 +26,11 @@ pub(crate) const VISIBLE: [&str; 15] = [
     "allow_ips",
     "used_quota",
     "group",
+    RETRY,
 ];
+
+/// The member that not every gateway has.
+const RETRY: &str = "cross_group_retry";
 
 /// The last second of the year 9999.
 const LATEST: i64 = 253_402_300_799;
@@ -35,6 +40,8 @@ const LATEST: i64 = 253_402_300_799;
 pub(crate) struct Gateway {
     /// Whether a token has a `group`.
     pub(crate) group: bool,
+    /// Whether it has `cross_group_retry`.
+    pub(crate) retry: bool,
     /// Whether a deleted token's row stays, with `deleted_at`.
     pub(crate) soft: bool,
     pub(crate) most_quota: i64,
@@ -92,11 +99,14 @@ impl Model {
         if !status.is_i64() && !status.is_null() {
             return Err(Refused);
         }
-        let fresh = json!({
+        let mut fresh = json!({
             "user_id": user, "status": 1, "name": "", "expired_time": -1, "remain_quota": 0,
             "unlimited_quota": false, "model_limits_enabled": false, "model_limits": "",
             "allow_ips": "", "used_quota": 0, "group": "",
         });
+        if self.gateway.retry {
+            fresh[RETRY] = json!(false);
+        }
         self.changed(fresh.as_object().unwrap(), &body)
     }
 
@@ -119,7 +129,8 @@ impl Model {
                     }
                     wished.clone()
                 }
-                (_, None) => continue,
+                (_, None) if *wished == false => continue,
+                (_, None) => return Err(Refused),
             };
             if Some(&wished) != token.get(name) {
                 self.judge(name, &wished)?;

@@ -347,6 +347,6 @@ fn first_users(db: &Connection) -> Vec<(i64, String)> {
 
 fn visible(token: &Object) -> Object {
     let members = VISIBLE.iter();
-    let members = members.map(|name| ((*name).to_owned(), token[*name].clone()));
+    let members = members.filter_map(|name| Some(((*name).to_owned(), token.get(*name)?.clone())));
     members.collect()
 }

@@ -62,7 +62,7 @@ pub(crate) struct Deviations {
 
 impl Deviations {
     /// Fails on a line that is not among `names`, on a line listed twice by one rule, and on a rule
-    /// without a sentence.
+    /// without a sentence or a line.
     pub(crate) fn read<'n>(file: File, names: impl Iterator<Item = &'n str>) -> Self {
         let rules: BTreeMap<String, Rule> =
             toml::from_str(include_str!("deviations.toml")).unwrap();
@@ -70,6 +70,11 @@ impl Deviations {
         let mut cases = BTreeMap::<_, Vec<String>>::new();
         for (name, rule) in &rules {
             assert!(rule.says.ends_with('.'), "{name} says no sentence");
+            let lines = [&rule.both, &rule.v095, &rule.v2602];
+            assert!(
+                lines.iter().any(|lines| !lines.is_empty()),
+                "{name} explains nothing"
+            );
             let own = match file {
                 File::V095 => &rule.v095,
                 File::V2602 => &rule.v2602,
