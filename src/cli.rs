@@ -143,7 +143,7 @@ enum TokenCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take token_secret and hashids_salt for ours although others were in use: what those signed is given up
+    /// Take the API's secrets as they are now for ours: what was signed with others is given up
     AcceptSecrets,
 }
 

@@ -1,8 +1,9 @@
-//! The gateway whose `channels` we write: One-API, New API or One-Hub, each a layout of columns.
+//! The gateway whose `channels`, `tokens` and `users` we use: One-API, New API or One-Hub, each a layout
+//! of columns; or the embedded database in its place.
 //!
 //! Layouts are data and pure functions (`gateway/*.rs`): a row and what is wanted become statements.
-//! [`Gateway`] runs them through `database.rs`; only `link.rs` and the commands call it. A foreign
-//! gateway's tables are never migrated (I8).
+//! [`Gateway`] runs them through `database.rs`; `link.rs` writes channels, the API tokens (`tables.rs`).
+//! A foreign gateway's tables are never migrated (I8).
 
 mod change;
 mod channel;
@@ -20,15 +21,14 @@ pub mod telling;
 mod token;
 mod user;
 
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
-use crate::database::{self, Database, Fault, Halt, Session};
+use crate::database::{self, Database, Halt};
 use crate::wire::Request;
 use layout::{FORMS, LAYOUTS, Layout};
 
@@ -307,90 +307,6 @@ impl Gateway {
     /// When the database fails or stays locked.
     pub async fn is_wal(&self) -> Result<bool, Error> {
         Ok(self.database.is_wal().await?)
-    }
-
-    /// Opens the database that [`embedded::create`] made.
-    ///
-    /// # Errors
-    /// When it is missing, inaccessible, locked, or of another form.
-    pub async fn open_embedded(path: &Path, busy_timeout: Duration) -> Result<Self, Error> {
-        Ok(Self {
-            database: Database::open(path, busy_timeout, &embedded::FORMS).await?,
-            layout: &embedded::LAYOUT,
-            settings: Arc::new(Settings {
-                database: path.to_owned(),
-                kind: None,
-                sync_interval: None,
-                busy_timeout,
-                url: None,
-                access_token: None,
-            }),
-        })
-    }
-
-    /// Reads a few rows of users and tokens, as [`Database::view`] does.
-    ///
-    /// # Errors
-    /// When the database fails or stays locked.
-    pub async fn view<T, R>(
-        &self,
-        job: impl Fn(&Tables<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
-    ) -> Result<Result<T, R>, Error>
-    where
-        T: Send + 'static,
-        R: Send + 'static,
-    {
-        Ok(self.database.view(self.on_tables(job)).await?)
-    }
-
-    /// Changes users and tokens, as [`Database::alter`] does.
-    ///
-    /// # Errors
-    /// When the database fails or stays locked.
-    pub async fn alter<T, R>(
-        &self,
-        job: impl Fn(&Tables<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
-    ) -> Result<Result<T, R>, Error>
-    where
-        T: Send + 'static,
-        R: Send + 'static,
-    {
-        Ok(self.database.alter(self.on_tables(job)).await?)
-    }
-
-    /// One piece of a long read.
-    async fn scan<T: Send + 'static>(
-        &self,
-        job: impl Fn(&Tables<'_>) -> Result<T, Fault> + Send + Sync + 'static,
-    ) -> Result<T, Error> {
-        let job = self.on_tables(move |tables| Ok::<_, Halt<Infallible>>(job(tables)?));
-        let Ok(found) = self.database.scan(job).await?;
-        Ok(found)
-    }
-
-    fn on_tables<O>(
-        &self,
-        job: impl Fn(&Tables<'_>) -> O + Send + Sync + 'static,
-    ) -> impl Fn(&Session<'_>) -> O + Send + Sync + 'static {
-        let layout = self.layout;
-        move |session| job(&Tables { session, layout })
-    }
-
-    /// All users, by id.
-    ///
-    /// # Errors
-    /// When the database fails or stays locked.
-    pub async fn users(&self) -> Result<Vec<User>, Error> {
-        let mut users: Vec<User> = Vec::new();
-        loop {
-            let last = users.last().map_or(i64::MIN, |user| user.id);
-            let page = self.scan(move |tables| tables.users_after(last)).await?;
-            let is_last = page.len() < user::PAGE;
-            users.extend(page);
-            if is_last {
-                return Ok(users);
-            }
-        }
     }
 }
 

@@ -39,7 +39,7 @@
 //!   requests and answers as plain values.
 //! - [`mint`]: keys, hidden ids and bearers made of the API's two secrets; One-Hub's own keys.
 //! - [`provider`]: presets, the POST of RFC 6749 §6, what an answer means.
-//! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements.
+//! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements; users and tokens.
 //! - [`notify`]: events folded into messages, a service's limits, PushPlus, the courier of each notifier.
 //! - [`exchange`]: the door to token endpoints; [`http`]: the door for all that may be sent twice;
 //!   [`tls`]: whom both trust, and who the listener is; [`database`]: the door to a gateway's SQLite file.
@@ -68,9 +68,10 @@
 //! - I8 A gateway's tables are never migrated. Only the columns that a layout names are written, in one
 //!   short transaction that reads the key back.
 //! - I9 Whoever refreshes holds an flock on `state.lock` for life. `once` that finds it held marks rows
-//!   due and waits for the holder. `status`, `check` and `credential` need no lock.
+//!   due and waits for the holder. `status`, `check`, `credential` and `user` need no lock.
 //! - I10 A failed refresh leaves the channel's key alone.
-//! - I11 Only [`store::create`] makes a state; whoever else misses a piece of it stops with exit 78.
+//! - I11 Only [`store::create`] makes a state, and only `init` the embedded database beside it; whoever
+//!   else misses a piece stops with exit 78.
 //! - I12 Only SQLite opens a live database file. A gateway's file is opened without CREATE, its device
 //!   and inode are compared before each transaction, and the write probe changes a byte and rolls back.
 //!

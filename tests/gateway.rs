@@ -279,7 +279,7 @@ async fn a_file_that_is_no_gateways_is_refused_by_name() {
 async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
     let world = World::new("one-api.db");
     let away = world.path.with_extension("away");
-    std::fs::rename(&world.path, &away).unwrap();
+    fs::rename(&world.path, &away).unwrap();
     let gateway = OnDemand::new(world.settings());
     let (one, two) = tokio::join!(gateway.gateway(), gateway.gateway());
     match (one.err().unwrap(), two.err().unwrap()) {
@@ -288,7 +288,7 @@ async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
     }
     let third = gateway.gateway().await;
     assert!(third.is_err());
-    std::fs::rename(&away, &world.path).unwrap();
+    fs::rename(&away, &world.path).unwrap();
     let gateways = [
         gateway.gateway().await.unwrap(),
         gateway.gateway().await.unwrap(),

@@ -75,6 +75,7 @@ pub(super) enum Message {
     TooMany(usize),
     KeyNotMade,
     KeySecretMissing,
+    KeySecretForeign,
     KeyUnusable,
     /// A refusal of one object of several, by its place from 0.
     InArray(usize, Box<Message>),
@@ -116,6 +117,7 @@ impl Message {
             Self::EnableExpired
             | Self::EnableExhausted
             | Self::KeySecretMissing
+            | Self::KeySecretForeign
             | Self::KeyUnusable => StatusCode::CONFLICT,
             Self::InArray(_, inner) => inner.status(),
             _ => StatusCode::BAD_REQUEST,
@@ -287,6 +289,10 @@ impl Message {
             Self::KeySecretMissing => (
                 "生成令牌失败：未配置 gateway.user_token_secret",
                 "Failed to generate the token: gateway.user_token_secret is not set",
+            ),
+            Self::KeySecretForeign => (
+                "生成令牌失败：gateway.user_token_secret 与 One-Hub 的不一致",
+                "Failed to generate the token: gateway.user_token_secret is not One-Hub's",
             ),
             Self::KeyUnusable => (
                 "生成令牌失败：该网关不接受此编号的密钥",

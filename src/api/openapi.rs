@@ -1,4 +1,4 @@
-//! `/api/openapi.json`: what is served, said by the code that serves it (OpenAPI 3.1).
+//! `/api/openapi.json`: what is served, said by the code that serves it (`OpenAPI` 3.1).
 //!
 //! Paths, parameters and answers stand at the handlers; what all calls share, and the shapes of bodies
 //! (`openapi/schema.rs`), is added here. The page is made once, for this configuration, and is open to

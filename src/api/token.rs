@@ -6,10 +6,12 @@
 
 mod answer;
 mod caller;
+mod create;
 mod id;
 mod input;
 mod page;
 mod rules;
+mod update;
 
 use std::sync::Arc;
 
@@ -20,8 +22,6 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
-use secrecy::SecretString;
-use tracing::error;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,18 +31,13 @@ use super::openapi::{self, Refusals};
 use super::{ErrorStatus, PublicIds, SearchShape, Throttle};
 use crate::clock::Clock;
 use crate::database::Halt;
-use crate::gateway::{self, Key, Kind, NewToken, OnDemand, Token};
+use crate::gateway::{self, OnDemand};
 use crate::mint::{Mint, OneHubMint};
 use crate::notify::Locale;
 use crate::store::Store;
-use crate::telemetry::chain;
 use caller::Caller;
-use input::{Given, Member, Value};
+use input::Value;
 use page::{Page, Query};
-use rules::{Limits, Wish};
-
-/// The most tokens that one call creates.
-const AT_ONCE: usize = 100;
 
 /// What the resource works with.
 pub struct TokenApi {
@@ -84,13 +79,16 @@ type Answer = Result<Response, Refusal>;
 pub(super) fn routes(api: Shared) -> Router {
     let style = api.style;
     let (described, page) = OpenApiRouter::new()
-        .routes(routes!(list, create, update))
+        .routes(routes!(list, create::create, update::update))
         .routes(routes!(search))
         .routes(routes!(delete_many))
         .routes(routes!(one, delete_one))
         .split_for_parts();
     described
-        .route("/api/token", get(list).post(create).put(update))
+        .route(
+            "/api/token",
+            get(list).post(create::create).put(update::update),
+        )
         .route("/api/token/search/", get(search))
         .route("/api/token/batch/", post(delete_many))
         .route("/api/token/{id}/", get(one).delete(delete_one))
@@ -178,84 +176,6 @@ async fn one(caller: Caller, id: Result<Path<String>, PathRejection>) -> Answer 
     Ok(success(caller.row(&found)))
 }
 
-/// Creates a token; an array creates all of them or none. The answer has the keys.
-#[utoipa::path(
-    post,
-    path = "/api/token/",
-    request_body(content = ref("#/components/schemas/NewTokens"), content_type = "application/json"),
-    responses((status = 200, description = "The row, or the rows of an array.", body = ref("#/components/schemas/CreatedAnswer")), Refusals),
-)]
-async fn create(caller: Caller, body: Result<Bytes, BytesRejection>) -> Answer {
-    let asked = caller.asks(Wanted::read(body)).await?;
-    let user = asked.user;
-    let now = caller.api.clock.now().timestamp();
-    let news = asked.wish.creations(asked.limits, now);
-    let news = news.map_err(|message| caller.refuse(message))?;
-    let keys = caller.api.keys(caller.gateway().await?.kind(), user, &news);
-    let keys = keys.map_err(|message| caller.refuse(message))?;
-    let api = Arc::clone(&caller.api);
-    let created = caller
-        .alter(move |tables, caller| {
-            if caller.id != user {
-                return Err(Halt::Refused(Message::UnknownAccessToken));
-            }
-            let pairs = news.iter().zip(&keys);
-            let rows = pairs.map(|(new, key)| {
-                let of_id = |id| api.one_hub_key(id, user);
-                let key = match key {
-                    Some(made) => Key::Made(made),
-                    None => Key::OfId(&of_id),
-                };
-                tables.insert(user, new, key)
-            });
-            rows.collect::<Result<Vec<Token>, _>>()
-        })
-        .await?;
-    match (&asked.wish, created.as_slice()) {
-        (Wanted::One(_), [row]) => Ok(success(caller.row(row))),
-        _ => Ok(success(caller.rows(&created))),
-    }
-}
-
-/// Changes what is given and keeps what is not.
-#[utoipa::path(
-    put,
-    path = "/api/token/",
-    params(("status_only" = Option<String>, Query, description = "Any text but 0 and false: only status is looked at.")),
-    request_body(content = ref("#/components/schemas/TokenChange"), content_type = "application/json"),
-    responses((status = 200, description = "The row as it is now.", body = ref("#/components/schemas/TokenAnswer")), Refusals),
-)]
-async fn update(caller: Caller, uri: Uri, body: Result<Bytes, BytesRejection>) -> Answer {
-    let only = Query::of(&uri).text("status_only");
-    let status_only = only.is_some_and(|only| !["", "0", "false"].contains(&only.as_str()));
-    let asked = object(body).and_then(|given| {
-        let id = given.id(Member::Id, |text| caller.api.id_of(text))?;
-        if id == 0 {
-            return Err(Message::NoId);
-        }
-        let wish = if status_only {
-            Wish::of_status(&given)
-        } else {
-            Wish::of(&given)
-        };
-        Ok((id, wish?))
-    });
-    let asked = caller.asks(asked).await?;
-    let (id, wish) = asked.wish;
-    let now = caller.api.clock.now().timestamp();
-    let changed = caller
-        .alter(move |tables, user| {
-            let stored = tables.token(user.id, id)?;
-            let stored = stored.ok_or(Halt::Refused(Message::NoToken))?;
-            let change = wish
-                .change(&stored, asked.limits, now)
-                .map_err(Halt::Refused)?;
-            tables.update(&stored, &change)
-        })
-        .await?;
-    Ok(success(caller.row(&changed)))
-}
-
 /// Deletes one own token.
 #[utoipa::path(
     delete,
@@ -307,46 +227,7 @@ impl Caller {
     }
 }
 
-/// What a creation asks for.
-enum Wanted {
-    One(Wish),
-    Many(Vec<Wish>),
-}
-
-impl Wanted {
-    fn read(body: Result<Bytes, BytesRejection>) -> Result<Self, Message> {
-        match input::read(&whole(body)?)? {
-            Value::Object(given) => Wish::of(&given).map(Self::One),
-            Value::List(items) if items.is_empty() => Err(Message::BadParameters),
-            Value::List(items) if items.len() > AT_ONCE => Err(Message::TooMany(AT_ONCE)),
-            Value::List(items) => {
-                let wishes = items.iter().enumerate().map(|(place, item)| {
-                    let wish = match item {
-                        Value::Object(given) => Wish::of(given),
-                        _ => Err(NO_OBJECT),
-                    };
-                    wish.map_err(|message| Message::InArray(place, Box::new(message)))
-                });
-                wishes.collect::<Result<_, _>>().map(Self::Many)
-            }
-            _ => Err(NO_OBJECT),
-        }
-    }
-
-    fn creations(&self, limits: Limits, now: i64) -> Result<Vec<NewToken>, Message> {
-        match self {
-            Self::One(wish) => Ok(vec![wish.creation(limits, now)?]),
-            Self::Many(wishes) => {
-                let news = wishes.iter().enumerate().map(|(place, wish)| {
-                    let new = wish.creation(limits, now);
-                    new.map_err(|message| Message::InArray(place, Box::new(message)))
-                });
-                news.collect()
-            }
-        }
-    }
-}
-
+/// A body that is none of those that are understood.
 const NO_OBJECT: Message = Message::Wrong("body", Expected::Objects);
 
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Message> {
@@ -354,39 +235,4 @@ fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Message> {
         StatusCode::PAYLOAD_TOO_LARGE => Message::TooLarge,
         _ => Message::BodyNotJson,
     })
-}
-
-fn object(body: Result<Bytes, BytesRejection>) -> Result<Given, Message> {
-    match input::read(&whole(body)?)? {
-        Value::Object(given) => Ok(*given),
-        _ => Err(NO_OBJECT),
-    }
-}
-
-impl TokenApi {
-    /// The keys of new rows of `user`; none where the row's id comes first (One-Hub).
-    fn keys(
-        &self,
-        kind: Kind,
-        user: i64,
-        news: &[NewToken],
-    ) -> Result<Vec<Option<SecretString>>, Message> {
-        match kind {
-            Kind::OneHub if self.one_hub.is_none() => Err(Message::KeySecretMissing),
-            Kind::OneHub => Ok(vec![None; news.len()]),
-            Kind::NewApi | Kind::OneApi | Kind::Embedded => {
-                let now = self.clock.now();
-                let keys = news.iter().map(|_| self.mint.key(user, now).map(Some));
-                keys.collect::<Result<_, _>>().map_err(|error| {
-                    error!(error = chain(&error), "no key can be made");
-                    Message::KeyNotMade
-                })
-            }
-        }
-    }
-
-    fn one_hub_key(&self, token: i64, user: i64) -> Result<SecretString, Message> {
-        let mint = self.one_hub.as_ref().ok_or(Message::KeySecretMissing)?;
-        mint.key(token, user).map_err(|_| Message::KeyUnusable)
-    }
 }

@@ -154,7 +154,7 @@ async fn signing(config: &Config, gateway: &Gateway, findings: &mut Findings) ->
         (Signing::Foreign { .. }, Some(obstacle)) => findings.bad(&obstacle),
         (_, Some(obstacle)) => note(&obstacle),
         (Signing::Proved, None) => {
-            good("One-Hub's newest key verifies with gateway.user_token_secret")
+            good("One-Hub's newest key verifies with gateway.user_token_secret");
         }
         (_, None) => {}
     }

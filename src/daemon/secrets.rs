@@ -36,7 +36,7 @@ type Standings = [(Name, Standing); 2];
 pub async fn settle(config: &Config, store: &Store) -> Result<(Mint, bool)> {
     let mint = mint(config)?;
     let standings = standings(&mint.fingerprints(), store).await?;
-    let problems = problems(config, &standings);
+    let problems = problems(config, standings);
     if !problems.0.is_empty() {
         return Err(problems.into());
     }
@@ -54,7 +54,7 @@ pub async fn settle(config: &Config, store: &Store) -> Result<(Mint, bool)> {
 /// [`Problems`] when a secret is missing or weak; when the state cannot be read.
 pub async fn strangers(config: &Config, store: &Store) -> Result<Problems> {
     let fingerprints = mint(config)?.fingerprints();
-    Ok(problems(config, &standings(&fingerprints, store).await?))
+    Ok(problems(config, standings(&fingerprints, store).await?))
 }
 
 /// Notes the secrets of `config` as those in use, whatever was signed before. Returns those that changed.
@@ -65,7 +65,7 @@ pub async fn accept(config: &Config, store: &Store) -> Result<Vec<Name>> {
     let mint = mint(config)?;
     let standings = standings(&mint.fingerprints(), store).await?;
     write(&mint, store).await?;
-    Ok(changed(&standings).collect())
+    Ok(changed(standings).collect())
 }
 
 /// What keys, bearers and hashed ids are made with.
@@ -139,12 +139,12 @@ async fn write(mint: &Mint, store: &Store) -> Result<(), store::Error> {
         .await
 }
 
-fn changed(standings: &Standings) -> impl Iterator<Item = Name> {
-    let changed = |(_, standing): &&(Name, Standing)| *standing == Standing::Changed;
-    standings.iter().filter(changed).map(|(name, _)| *name)
+fn changed(standings: Standings) -> impl Iterator<Item = Name> {
+    let changed = |(_, standing): &(Name, Standing)| *standing == Standing::Changed;
+    standings.into_iter().filter(changed).map(|(name, _)| name)
 }
 
-fn problems(config: &Config, standings: &Standings) -> Problems {
+fn problems(config: &Config, standings: Standings) -> Problems {
     Problems(
         changed(standings)
             .map(|name| problem(config, name))

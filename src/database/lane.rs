@@ -25,8 +25,9 @@ const READING: Duration = Duration::from_millis(10);
 /// Writes join a transaction that is younger than this.
 const WRITING: Duration = Duration::from_millis(50);
 
-/// The most jobs of one transaction.
-const BATCH: usize = 256;
+/// The most jobs of one transaction; those that read are few, for they are answered together.
+const READS: usize = 64;
+const WRITES: usize = 256;
 
 /// After a commit the file is left alone for as long as it was held, within these: a writer without
 /// pauses makes the gateway lose bookings (facts: New API, locking).
@@ -199,38 +200,49 @@ impl Queue {
 }
 
 fn read(file: &mut File, queue: &Queue, clock: &Clock) {
+    let mut answers = Vec::new();
     while let Some(first) = queue.next() {
         if let Err(trouble) = file.begin() {
             first.reply(Some(trouble));
             continue;
         }
-        let sound = share(file, queue, clock, first);
+        let sound = share(file, queue, clock, first, &mut answers);
         file.leave(sound);
+        // Whoever has an answer may count on our lock being gone.
+        for (work, trouble) in answers.drain(..) {
+            work.reply(trouble);
+        }
     }
 }
 
+/// A job that ran, and what kept it from being done.
+type Ran = (Box<dyn Work>, Option<Trouble>);
+
 /// Runs `first` and what waits behind it in the transaction under way; whether its connection is sound.
-/// What was read stands whatever becomes of the transaction, so each is answered at once.
-fn share(file: &File, queue: &Queue, clock: &Clock, first: Box<dyn Work>) -> bool {
+fn share(
+    file: &File,
+    queue: &Queue,
+    clock: &Clock,
+    first: Box<dyn Work>,
+    answers: &mut Vec<Ran>,
+) -> bool {
     let started = clock.stopwatch();
     let Some(session) = file.session() else {
         return false;
     };
     let mut next = Some(first);
-    let mut ran = 0;
     while let Some(mut work) = next.take() {
         match run(file, &session, &mut *work) {
-            End::Keep | End::Undo => work.reply(None),
+            End::Keep | End::Undo => answers.push((work, None)),
             End::Panic => return false,
             End::Fault(fault) => {
                 let trouble = file.judge(fault);
                 let sound = trouble.spares_the_connection();
-                work.reply(Some(trouble));
+                answers.push((work, Some(trouble)));
                 return sound;
             }
         }
-        ran += 1;
-        if ran < BATCH && started.elapsed() < READING {
+        if answers.len() < READS && started.elapsed() < READING {
             next = queue.waiting();
         }
     }
@@ -261,7 +273,7 @@ fn write(file: &mut File, queue: &Queue, clock: &Clock) {
 
 /// The jobs of one transaction, each with its own failure.
 struct Batch {
-    works: Vec<(Box<dyn Work>, Option<Trouble>)>,
+    works: Vec<Ran>,
     /// Whether anything is to be committed.
     changed: bool,
     /// Whether SQLite undid everything because one job failed badly.
@@ -282,7 +294,7 @@ fn gather(file: &File, queue: &Queue, clock: &Clock, first: Box<dyn Work>) -> Ba
     let mut next = Some(first);
     while let Some(work) = next.take() {
         batch.add(file, work);
-        if batch.works.len() < BATCH && started.elapsed() < WRITING && !batch.void {
+        if batch.works.len() < WRITES && started.elapsed() < WRITING && !batch.void {
             next = queue.waiting();
         }
     }

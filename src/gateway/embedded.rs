@@ -1,8 +1,8 @@
 //! The embedded database, for who has no gateway: users and tokens in New API's layout, nothing else.
 //!
-//! Its columns are those of New API v0.9.5 and `cross_group_retry`, its indexes New API's own, so that
-//! a New API pointed at the file would take it over. [`create`] makes it, once; only here are users
-//! added. `Gateway::open_embedded` opens it, which a gateway's database is never taken for.
+//! Its columns are those of New API v0.9.5 and `cross_group_retry`, its indexes New API's own. [`create`]
+//! makes it, once; `Gateway::open_embedded` opens it and no gateway's database. Only here are users
+//! added.
 
 use std::fs::File;
 use std::io;
@@ -102,13 +102,14 @@ pub fn create(path: &Path) -> Result<(), Error> {
         path: path.to_owned(),
         source,
     };
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let path = std::path::absolute(path).map_err(file)?;
+    let folder = path.parent().unwrap_or(&path);
     let fresh = NamedTempFile::new_in(folder).map_err(file)?;
     let connection = Connection::open(fresh.path()).map_err(database)?;
     connection.execute_batch(SCHEMA).map_err(database)?;
     connection.close().map_err(|(_, error)| database(error))?;
     fresh
-        .persist_noclobber(path)
+        .persist_noclobber(&path)
         .map_err(|refused| file(refused.error))?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())

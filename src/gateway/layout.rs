@@ -35,9 +35,12 @@ pub(super) struct Layout {
 pub(super) struct TokenLayout {
     /// The columns of its own, in the order of the gateway's answers.
     pub(super) own: &'static [Own],
-    /// What their values may be, given which columns of `tokens` there are.
-    pub(super) holds: fn(&dyn Fn(&str) -> bool) -> Holds,
+    /// What their values may be.
+    pub(super) holds: fn(Has<'_>) -> Holds,
 }
+
+/// Whether this database's `tokens` has a column.
+pub(super) type Has<'h> = &'h dyn Fn(&str) -> bool;
 
 /// What values a gateway's tokens may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::layout::{Holds, Layout, MOST_QUOTA, TokenLayout};
 use super::token::Native;
-use super::token::column::{Own, empty, flag, json, text, untouched};
+use super::token::column::{Own, flag, json, text};
 use super::{Kind, Telling};
 use crate::database::Form;
 
@@ -89,7 +89,7 @@ pub(super) static TOKENS: TokenLayout = TokenLayout {
                 let value = Native::Text(cell.nullable());
                 token.more.push(("DeletedAt", value));
             },
-            write: untouched,
+            write: |_, _| Ok(None),
         },
         Own {
             name: "auto_groups",
@@ -98,7 +98,7 @@ pub(super) static TOKENS: TokenLayout = TokenLayout {
                 let value = Native::Json(json(cell.nullable()));
                 token.more.push(("auto_groups", value));
             },
-            write: empty,
+            write: |stored, _| Ok(stored.is_none().then(|| text(""))),
         },
     ],
     // The generation of 2026-08 refuses more (live-new-api 9); ranges are understood since 2025-12-15,

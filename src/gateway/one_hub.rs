@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::layout::{Holds, Layout, MOST_QUOTA, TokenLayout};
-use super::token::column::{self, Own, empty, text};
+use super::token::column::{self, Own, text};
 use super::token::{Native, Token, TokenChange};
 use super::{Kind, Telling};
 use crate::database::{Form, Value};
@@ -63,7 +63,7 @@ static TOKENS: TokenLayout = TokenLayout {
                 let value = Native::Text(cell.nullable());
                 token.more.push(("backup_group", value));
             },
-            write: empty,
+            write: |stored, _| Ok(stored.is_none().then(|| text(""))),
         },
         Own {
             name: "setting",
@@ -73,7 +73,7 @@ static TOKENS: TokenLayout = TokenLayout {
                 Limits::read(setting.as_deref()).tell(token);
                 token.more.push(("setting", Native::Json(setting)));
             },
-            write: setting,
+            write: |stored, change| Ok(setting(stored, change)),
         },
     ],
     holds: |_| Holds {
@@ -122,18 +122,18 @@ fn texts(list: &Json) -> Vec<String> {
         .collect()
 }
 
-fn setting(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>, &'static str> {
+fn setting(stored: Option<&Token>, change: &TokenChange) -> Option<Value> {
     let is_asked = change.model_limits_enabled.is_some()
         || change.model_limits.is_some()
         || change.allow_ips.is_some();
     if !is_asked {
-        return Ok(None);
+        return None;
     }
     let stored = match stored.and_then(|token| token.native("setting")) {
         Some(Native::Json(setting)) => setting.as_deref(),
         _ => None,
     };
-    Ok(Some(text(changed(stored, change))))
+    Some(text(changed(stored, change)))
 }
 
 /// `setting` with other limits; all else that stands in it stays as it is. Where nothing stood, it is

@@ -131,6 +131,14 @@ pub enum Key<'k, R> {
     OfId(&'k dyn Fn(i64) -> Result<SecretString, R>),
 }
 
+impl<R> Clone for Key<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Key<'_, R> {}
+
 /// The own tokens of one page, and how many there are in all.
 #[derive(Clone, Debug)]
 pub struct Page {

@@ -35,6 +35,9 @@ const NEVER: i64 = -1;
 /// The last second of the year 9999: what is later are milliseconds.
 const LATEST: i64 = 253_402_300_799;
 
+/// The most characters of a bad address that a refusal repeats; no address is as long.
+const SHOWN: usize = 64;
+
 /// A body's members by type, unjudged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Wish {
@@ -202,6 +205,11 @@ fn moment(time: i64) -> Result<(), Message> {
     Err(Message::Wrong(Member::ExpiredTime.name(), Expected::Moment))
 }
 
+/// An entry as a refusal quotes it: its beginning.
+fn shown(entry: &str) -> String {
+    entry.chars().take(SHOWN).collect()
+}
+
 impl Limits {
     /// `name`: the most characters of a name.
     pub(super) fn of(holds: Holds, name: usize) -> Self {
@@ -236,12 +244,12 @@ impl Limits {
             let network = entry.parse::<IpNet>().ok();
             let line = match network {
                 _ if entry.parse::<IpAddr>().is_ok() => entry.clone(),
-                None => return Err(Message::BadAddress(entry.clone())),
+                None => return Err(Message::BadAddress(shown(entry))),
                 Some(_) if self.ranges => entry.clone(),
                 Some(network) if network.prefix_len() == network.max_prefix_len() => {
                     network.addr().to_string()
                 }
-                Some(_) => return Err(Message::NoRanges(entry.clone())),
+                Some(_) => return Err(Message::NoRanges(shown(entry))),
             };
             lines.push(line);
         }

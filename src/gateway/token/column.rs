@@ -53,22 +53,6 @@ pub(in crate::gateway) fn text(value: impl Into<String>) -> Value {
     Value::Text(value.into().into())
 }
 
-/// A column that no change touches, empty in a new row.
-pub(in crate::gateway) fn empty(
-    stored: Option<&Token>,
-    _: &TokenChange,
-) -> Result<Option<Value>, &'static str> {
-    Ok(stored.is_none().then(|| text("")))
-}
-
-/// A column that is the gateway's alone.
-pub(in crate::gateway) fn untouched(
-    _: Option<&Token>,
-    _: &TokenChange,
-) -> Result<Option<Value>, &'static str> {
-    Ok(None)
-}
-
 /// JSON for an answer: what is none, as '' is, counts as nothing.
 pub(in crate::gateway) fn json(stored: Option<String>) -> Option<String> {
     stored.filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())

@@ -5,22 +5,22 @@
 //! be missed; nobody sees a row twice. Pieces shrink when one takes too long, and grow while they are
 //! quick.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Page, Token};
 use crate::clock::Clock;
-use crate::database::{self, Fault, Halt, Value};
+use crate::database::{self, Fault, Value};
 use crate::gateway::{Error, Gateway, Tables};
 
 /// The most tokens that a search gives.
 pub const FOUND_MOST: usize = 1000;
 
-/// Rows of the first piece, and the bounds of what follows.
-const ROWS: i64 = 20_000;
+/// Rows of the first piece: an owner's rows lie scattered in a large table, and each may cost a page
+/// (measured: 8 µs a row among a million). The bounds of what follows.
+const ROWS: i64 = 2000;
 const ROWS_LEAST: i64 = 100;
-const ROWS_MOST: i64 = 160_000;
+const ROWS_MOST: i64 = 80_000;
 
 /// A piece that took less is followed by one of twice its size.
 const QUICK: Duration = Duration::from_millis(20);
@@ -130,7 +130,8 @@ impl Walk {
 }
 
 impl Gateway {
-    /// The own tokens from `offset` on, newest id first, and how many there are.
+    /// The own tokens from `offset` on, newest id first, and how many there are, however long that
+    /// takes; try [`Tables::page`] first.
     ///
     /// # Errors
     /// When the database fails or stays locked.
@@ -156,26 +157,13 @@ impl Gateway {
     }
 
     async fn gather(&self, wanted: Wanted) -> Result<Page, Error> {
-        let mut is_point = wanted.likes.is_none();
         let mut walk = Walk::new(wanted);
         while let Some(cut) = walk.next() {
             let wanted = Arc::clone(&walk.wanted);
             let started = Clock::system().stopwatch();
-            let piece = if is_point {
-                // With an index a list begins, and mostly ends, among the point reads.
-                let job = move |tables: &Tables<'_>| {
-                    let piece = tables.is_indexed().then(|| tables.piece(&wanted, cut));
-                    piece.transpose().map_err(Halt::<Infallible>::from)
-                };
-                self.view(job).await.map(|Ok(piece)| piece)
-            } else {
-                let job = move |tables: &Tables<'_>| tables.piece(&wanted, cut);
-                self.scan(job).await.map(Some)
-            };
-            is_point = false;
+            let piece = self.scan(move |tables| tables.piece(&wanted, cut)).await;
             match piece {
-                Ok(Some(piece)) => walk.took(piece, started.elapsed()),
-                Ok(None) => {}
+                Ok(piece) => walk.took(piece, started.elapsed()),
                 Err(Error::Database(database::Error::Overrun { .. })) if walk.shrink() => {}
                 Err(error) => return Err(error),
             }
@@ -213,7 +201,10 @@ impl Tables<'_> {
         let mut filter = r#""user_id" = ? AND "id" >= ? AND "id" < ?"#.to_owned();
         let mut values = vec![owner, Value::Int(lowest), Value::Int(cut.before)];
         if let Some(likes) = &wanted.likes {
-            filter.push_str(r#" AND "name" LIKE ? ESCAPE '!' AND "key" LIKE ? ESCAPE '!'"#);
+            for column in ["name", "key"] {
+                let like = format!(r#" AND COALESCE("{column}", '') LIKE ? ESCAPE '!'"#);
+                filter.push_str(&like);
+            }
             values.extend(likes.iter().map(super::column::text));
         }
         let counted = if wanted.total {
@@ -265,4 +256,117 @@ fn containing(text: &str) -> String {
     }
     pattern.push('%');
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: i64) -> Token {
+        Token {
+            id,
+            user_id: 1,
+            key: "".into(),
+            status: 1,
+            name: String::new(),
+            created_time: 0,
+            accessed_time: 0,
+            expired_time: -1,
+            remain_quota: 0,
+            unlimited_quota: false,
+            model_limits_enabled: false,
+            model_limits: String::new(),
+            allow_ips: None,
+            used_quota: 0,
+            group: String::new(),
+            more: Vec::new(),
+        }
+    }
+
+    /// Walks over ids 1 to `rows`, of which every `each`th will do, when pieces of more than `slow` rows
+    /// take too long; the ids found, the total, and the sizes of the pieces.
+    fn walked(wanted: Wanted, rows: i64, each: i64, slow: i64) -> (Vec<i64>, i64, Vec<i64>) {
+        let mut walk = Walk::new(wanted);
+        let mut sizes = Vec::new();
+        while let Some(cut) = walk.next() {
+            if cut.rows > slow {
+                assert!(walk.shrink());
+                continue;
+            }
+            sizes.push(cut.rows);
+            let top = (cut.before - 1).min(rows);
+            let low = top - cut.rows + 1;
+            let fits: Vec<i64> = (low.max(1)..=top)
+                .rev()
+                .filter(|id| id % each == 0)
+                .collect();
+            let passed = usize::try_from(cut.offset).unwrap();
+            let given = fits.iter().skip(passed).take(cut.limit);
+            let piece = Piece {
+                counted: i64::try_from(fits.len()).unwrap(),
+                tokens: given.map(|id| token(*id)).collect(),
+                rest: (low > 1).then_some(low),
+            };
+            walk.took(piece, Duration::ZERO);
+        }
+        let ids = walk.page.tokens.iter().map(|token| token.id).collect();
+        (ids, walk.page.total, sizes)
+    }
+
+    fn wanted(offset: i64, limit: usize, total: bool) -> Wanted {
+        Wanted {
+            owner: 1,
+            likes: None,
+            offset,
+            limit,
+            total,
+        }
+    }
+
+    #[test]
+    fn pieces_grow_while_quick_and_shrink_when_slow() {
+        let (_, total, sizes) = walked(wanted(0, 1, true), 200_000, 1, i64::MAX);
+        assert_eq!(total, 200_000);
+        assert_eq!(sizes, [2000, 4000, 8000, 16_000, 32_000, 64_000, 80_000]);
+        let (_, total, sizes) = walked(wanted(0, 1, true), 20_000, 1, 700);
+        assert_eq!(total, 20_000);
+        assert!(sizes.iter().all(|rows| *rows == 500));
+        let mut stuck = Walk::new(wanted(0, 1, true));
+        assert_eq!((0..9).filter(|_| stuck.shrink()).count(), 5);
+    }
+
+    #[test]
+    fn a_page_may_lie_in_any_piece() {
+        let check = |offset: i64, limit: usize, slow: i64, ids: &[i64]| {
+            let (found, total, _) = walked(wanted(offset, limit, true), 10_000, 1000, slow);
+            assert_eq!((found.as_slice(), total), (ids, 10), "{offset} {limit}");
+        };
+        for slow in [150, 2000, 100_000] {
+            check(0, 2, slow, &[10_000, 9000]);
+            check(3, 3, slow, &[7000, 6000, 5000]);
+            check(8, 5, slow, &[2000, 1000]);
+            check(10, 5, slow, &[]);
+            check(i64::MAX, 5, slow, &[]);
+            check(0, 0, slow, &[]);
+        }
+    }
+
+    #[test]
+    fn a_search_ends_when_enough_is_found() {
+        let (found, _, sizes) = walked(wanted(0, 3, false), 1_000_000, 1000, i64::MAX);
+        assert_eq!(found, [1_000_000, 999_000, 998_000]);
+        assert_eq!(sizes, [2000, 4000]);
+    }
+
+    #[test]
+    fn a_pattern_means_its_text() {
+        for (text, pattern) in [
+            ("", "%%"),
+            ("a", "%a%"),
+            ("100%_!", "%100!%!_!!%"),
+            ("\\*'", "%\\*'%"),
+        ] {
+            assert_eq!(containing(text), pattern);
+        }
+    }
 }
