@@ -42,8 +42,7 @@ fn check(mut world: World) {
 #[test]
 fn new_api() {
     let gateway = Gateway {
-        group: true,
-        retry: true,
+        lacks: &[],
         soft: true,
         most_quota: i64::from(i32::MAX),
         key_length: 48,
@@ -56,8 +55,7 @@ fn new_api() {
 #[test]
 fn one_api() {
     let gateway = Gateway {
-        group: false,
-        retry: false,
+        lacks: &["group", "cross_group_retry"],
         soft: false,
         most_quota: 500_000_000_000_000,
         key_length: 48,
@@ -74,8 +72,7 @@ fn one_api() {
 #[test]
 fn one_hub() {
     let gateway = Gateway {
-        group: true,
-        retry: false,
+        lacks: &["cross_group_retry"],
         soft: true,
         most_quota: 500_000_000_000_000,
         key_length: 59,
@@ -92,8 +89,7 @@ fn one_hub() {
 #[test]
 fn embedded() {
     check(World::embedded(Gateway {
-        group: true,
-        retry: true,
+        lacks: &[],
         soft: true,
         most_quota: 500_000_000_000_000,
         key_length: 48,

@@ -38,10 +38,8 @@ const LATEST: i64 = 253_402_300_799;
 /// What sets one gateway apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Gateway {
-    /// Whether a token has a `group`.
-    pub(crate) group: bool,
-    /// Whether it has `cross_group_retry`.
-    pub(crate) retry: bool,
+    /// Members that its tokens cannot hold.
+    pub(crate) lacks: &'static [&'static str],
     /// Whether a deleted token's row stays, with `deleted_at`.
     pub(crate) soft: bool,
     pub(crate) most_quota: i64,
@@ -104,7 +102,7 @@ impl Model {
             "unlimited_quota": false, "model_limits_enabled": false, "model_limits": "",
             "allow_ips": "", "used_quota": 0, "group": "",
         });
-        if self.gateway.retry {
+        if !self.gateway.lacks.contains(&RETRY) {
             fresh[RETRY] = json!(false);
         }
         self.changed(fresh.as_object().unwrap(), &body)
@@ -152,7 +150,7 @@ impl Model {
             "remain_quota" => (0..=self.gateway.most_quota).contains(&number.unwrap()),
             "expired_time" => number == Some(-1) || (1..=LATEST).contains(&number.unwrap()),
             "status" => [Some(1), Some(2)].contains(&number),
-            "group" => self.gateway.group || wished == "",
+            "group" => wished == "" || !self.gateway.lacks.contains(&name),
             _ => true,
         };
         if good { Ok(()) } else { Err(Refused) }

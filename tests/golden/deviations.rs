@@ -99,10 +99,13 @@ impl Deviations {
 
     /// How many lines each rule lists.
     pub(crate) fn counts(&self) -> String {
-        let mut told = format!("{} lines deviate\n", self.cases.len());
+        let mut told = format!("{} otherwise:\n", self.cases.len());
         for name in self.rules.keys() {
-            let cases = self.cases.values().filter(|rules| rules.contains(name));
-            writeln!(told, "{:5} {name}", cases.count()).unwrap();
+            let lines = self.cases.values().filter(|rules| rules.contains(name));
+            let lines = lines.count();
+            if lines > 0 {
+                writeln!(told, "{lines:5} {name}").unwrap();
+            }
         }
         told
     }

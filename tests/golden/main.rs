@@ -21,21 +21,19 @@ use recording::{Recording, Step};
 
 #[test]
 fn new_api_v0_9_5() {
-    let (count, report) = replay(File::V095, include_str!("new-api-v0.9.5.jsonl"));
-    println!("{count}");
+    let report = replay(File::V095, include_str!("new-api-v0.9.5.jsonl"));
     insta::assert_snapshot!("new_api_v0_9_5", report);
 }
 
 #[test]
 fn new_api_2026_02() {
-    let (count, report) = replay(File::V2602, include_str!("new-api-2026-02.jsonl"));
-    println!("{count}");
+    let report = replay(File::V2602, include_str!("new-api-2026-02.jsonl"));
     insta::assert_snapshot!("new_api_2026_02", report);
 }
 
-/// Replays every line: how many differ and why, and how each listed one does. Fails on whatever no rule
-/// explains.
-fn replay(file: File, lines: &str) -> (String, String) {
+/// Replays every line: how many differ and why, then how each listed one does. Fails on whatever no
+/// rule explains.
+fn replay(file: File, lines: &str) -> String {
     let recording = Recording::read(lines);
     let deviations = Deviations::read(file, recording.names());
     let mut place = Place::new(file);
@@ -54,8 +52,10 @@ fn replay(file: File, lines: &str) -> (String, String) {
     }
     assert!(problems.is_empty(), "\n{problems}");
     place.keys_verify();
-    let count = format!("{equal} lines are answered alike\n{}", deviations.counts());
-    (count, report)
+    format!(
+        "{equal} lines are answered alike, {}\n{report}",
+        deviations.counts()
+    )
 }
 
 /// How one line differs, if it does; what is wrong with that goes to `problems`.
