@@ -1,10 +1,12 @@
-//! The SQL door to a gateway's database: statements as data, each list one short transaction.
+//! The SQL door to a gateway's database: jobs, each a part of one short transaction.
 //!
-//! [`Database`] runs them on two threads of its own, a writer and a reader, and waits out the locks of
-//! others: a gateway's file may be dead for a minute (facts: New API after a long read), so only
-//! `gateway.busy_timeout` makes busy a failure. A file is recognised by the columns of a [`Form`],
-//! again after every change of its schema. Caller: `gateway.rs`. Nothing here creates or migrates a
-//! database, and no closure runs inside a transaction: later engines take the same lists.
+//! [`Database`] runs them on threads of its own (`database/lane.rs`) and waits out the locks of others:
+//! a gateway's file may be dead for a minute (facts: New API after a long read), so only
+//! `gateway.busy_timeout` makes busy a failure. A file is recognised by the columns of a [`Form`], again
+//! after every change of its schema. Caller: `gateway.rs`. A job is a closure, for the token API decides
+//! between its statements, but it sees only a [`Session`]: no engine, no BEGIN, no COMMIT. So many share
+//! one commit, a failed one is run again, none outlives its time, and later engines take the same jobs.
+//! Links' writes stay lists of statements. Nothing here creates or migrates a database.
 
 mod deadline;
 mod form;
@@ -27,8 +29,8 @@ use sqlite::{File, Source};
 pub use form::{Form, Shape};
 pub use session::{Columns, Fault, Halt, Session};
 
-/// Threads for point reads: one would let a slow disk delay everybody, more gain nothing on rows that
-/// are cached (measured).
+/// Threads for point reads: beside one that waits for the disk, another serves those whose rows are
+/// cached. The second is woken only while the first is busy.
 const POINT_THREADS: usize = 2;
 
 /// Pauses between attempts: the first, doubled up to the last. SQLite's own busy time-out looks every

@@ -99,8 +99,9 @@
 //! - A slot that cannot be written has a second chance: the answer goes into a file beside the state, or
 //!   in `$RUNTIME_DIRECTORY`, and is found there at the next start.
 //! - Concurrent writes to our own state share one commit, each in its own SAVEPOINT.
-//! - A gateway has one reader and one writer thread. How long a lock is waited for is counted there, not
-//!   by SQLite, so that calls queued behind a locked file fail together.
+//! - A gateway has two threads for point reads, one for scans and one writer, for links and the API alike:
+//!   each drains what waits into one transaction. How long a lock is waited for is counted by those who
+//!   ask, not by SQLite, so that calls queued behind a locked file fail together.
 //! - Each notifier has a loop of its own instead of one for all: a dead service delays no other.
 
 pub mod refresh;

@@ -1,8 +1,9 @@
 //! The mint: keys, hidden ids and bearers, made of the API's two secrets and recognised by them.
 //!
-//! TOKEN_SECRET signs keys and bearers, HASHIDS_SALT shuffles the alphabet that hides ids. Neither is
-//! used as it stands: each use has a key of its own, derived with a label, so that no use helps to
-//! attack another. The API and `token verify` call [`Mint`]; [`OneHubMint`] makes One-Hub's own keys.
+//! `TOKEN_SECRET` signs keys and bearers, `HASHIDS_SALT` shuffles the alphabet that hides ids. No signed
+//! text can be taken for another use's: a key's 26 characters have no dot, a bearer's have one, and the
+//! labels under which other keys are derived have blanks. The API and `token verify` call [`Mint`];
+//! [`OneHubMint`] makes One-Hub's own keys.
 //! Absent on purpose: rows, files and the clock. Whether a user still exists is not known here.
 
 mod base62;
@@ -120,8 +121,8 @@ struct Signing {
 impl Signing {
     fn new(secret: &SecretString) -> Self {
         Self {
-            keys: hmac::Key::new(hmac::HMAC_SHA256, &*derive(secret, "key")),
-            bearers: Bearers::new(&derive(secret, "bearer")),
+            keys: hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes()),
+            bearers: Bearers::new(secret),
             fingerprint: fingerprint(secret, "token_secret"),
         }
     }
@@ -156,7 +157,7 @@ impl Mint {
     }
 
     /// For whom and when this installation made `key`, with or without `sk-`. `None` for what another
-    /// made, what was altered, and what was made with another HASHIDS_SALT.
+    /// made, what was altered, and what was made with another `HASHIDS_SALT`.
     #[must_use]
     pub fn verify(&self, key: &str) -> Option<Verified> {
         let key = key.strip_prefix("sk-").unwrap_or(key);

@@ -213,20 +213,20 @@ async fn a_long_read_is_cut_off_and_holds_up_nobody() {
 async fn a_write_that_does_not_end_is_cut_off_and_its_neighbours_are_done() {
     let world = World::new("one-api.db");
     let database = open(&world).await;
-    let alter = |name: &'static str, then: String| {
+    let job = |name: &'static str, then: String| {
         database.alter::<_, ()>(move |session| {
             add(session, name)?;
             Ok(session.execute(&then, &[])?)
         })
     };
     let nothing = "DELETE FROM tokens WHERE id < 0";
-    let (before, endless, after) = tokio::join!(
-        alter("job 000", nothing.into()),
-        alter("job 001", format!("UPDATE tokens SET name = ({ENDLESS})")),
-        alter("job 002", nothing.into()),
+    let (before, cut, after) = tokio::join!(
+        job("job 000", nothing.into()),
+        job("job 001", format!("UPDATE tokens SET name = ({ENDLESS})")),
+        job("job 002", nothing.into()),
     );
     assert_eq!((before.unwrap(), after.unwrap()), (Ok(0), Ok(0)));
-    assert!(matches!(endless, Err(Error::Overrun { .. })), "{endless:?}");
+    assert!(matches!(cut, Err(Error::Overrun { .. })), "{cut:?}");
     assert_eq!(added(&world.other()), ["job 000", "job 002"]);
 }
 

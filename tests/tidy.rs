@@ -132,10 +132,7 @@ const BANNED_WORDS: &[(&str, &str)] = &[
     ("let _ =", "name what is dropped, or deal with it"),
     ("../shared", "a fresh clone needs nothing outside itself"),
     ("/work/", "a fresh clone needs nothing outside itself"),
-    (
-        "::sleep(",
-        "waiting goes through clock.rs; a test waits for what happens",
-    ),
+    ("::sleep(", "clock.rs waits; a test looks for what happens"),
     ("time::interval", "waiting goes through clock.rs"),
     ("fn handle_", "name what it does"),
     ("fn process_", "name what it does"),

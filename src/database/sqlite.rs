@@ -184,7 +184,6 @@ impl File {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.source.path, flags)?;
         connection.pragma_update(None, "foreign_keys", false)?;
-        connection.pragma_update(None, "cache_size", CACHE)?;
         connection.pragma_update(None, "query_only", self.purpose == Purpose::Read)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let deadline = self.deadline.clone();
@@ -205,6 +204,8 @@ impl File {
         if open.schema == Some(schema) {
             return Ok(());
         }
+        // Not while opening: this pragma reads the file, which may be locked.
+        open.connection.pragma_update(None, "cache_size", CACHE)?;
         let known = open.look()?;
         if known.columns.is_empty() {
             return Err(Fault(Reason::Empty));

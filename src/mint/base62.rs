@@ -50,7 +50,7 @@ mod tests {
         check(0, "0000000000000000000000");
         check(61, "000000000000000000000Z");
         check(62, "0000000000000000000010");
-        check(u128::MAX, "7n42DGM5Tflk9n8mt7Fhc7");
+        check(u128::MAX, "7N42dgm5tFLK9N8MT7fHC7");
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub(super) fn shuffled(key: &[u8; 32]) -> String {
     for last in (1..letters.len()).rev() {
         let places = last + 1;
         let fair = 256 - 256 % places;
-        let die = dice.by_ref().map(usize::from).find(|die| *die < fair);
-        letters.swap(last, die.unwrap_or(last) % places);
+        let place = dice.by_ref().map(usize::from).find(|it| *it < fair);
+        letters.swap(last, place.unwrap_or(last) % places);
     }
     letters.iter().copied().map(char::from).collect()
 }

@@ -6,7 +6,7 @@
 //! HMAC-SHA256(USER_TOKEN_SECRET, the sqids text) in base64url without padding, 43
 //! ```
 //!
-//! HASHIDS_SALT is no salt there but the alphabet. As One-Hub 387f8bf1 (2026-02-20) does it.
+//! `HASHIDS_SALT` is no salt there but the alphabet. As One-Hub 387f8bf1 (2026-02-20) does it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ use super::ids::Ids;
 use super::{Error, same};
 use crate::secret::{ExposeSecret as _, SecretString};
 
-/// One-Hub's alphabet where HASHIDS_SALT is unset or empty.
+/// One-Hub's alphabet where `HASHIDS_SALT` is unset or empty.
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 const PAYLOAD: u8 = 15;
@@ -108,5 +108,98 @@ impl OneHubMint {
     fn code(&self, payload: &str) -> Zeroizing<String> {
         let tag = hmac::sign(&self.signing, payload.as_bytes());
         Zeroizing::new(URL_SAFE_NO_PAD.encode(tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Minted by a running One-Hub, with whether its own relay accepts them.
+    const VECTORS: &str = include_str!("../../tests/fixtures/one-hub-keys.json");
+
+    fn mint_of(secret: &str, alphabet: &str) -> OneHubMint {
+        OneHubMint::new(&secret.into(), Some(alphabet)).unwrap()
+    }
+
+    #[test]
+    fn keys_equal_those_of_one_hub() {
+        let fixture: Value = serde_json::from_str(VECTORS).unwrap();
+        let vectors = fixture["vectors"].as_array().unwrap();
+        let mut refused = Vec::new();
+        for vector in vectors {
+            let text = |name: &str| vector[name].as_str().unwrap();
+            let id = |name: &str| vector[name].as_i64().unwrap();
+            let mint = mint_of(text("user_token_secret"), text("hashids_salt"));
+            let (token, user, key) = (id("token_id"), id("user_id"), text("key"));
+            let made = mint.key(token, user);
+            let accepted = vector["relay_accepts"].as_bool().unwrap();
+            assert_eq!(made.is_ok(), accepted, "{key}");
+            match made {
+                Ok(made) => assert_eq!(made.expose_secret(), key),
+                Err(reason) => refused.push(reason),
+            }
+            assert_eq!(mint.verify(key), accepted.then_some((token, user)), "{key}");
+        }
+        assert_eq!(vectors.len(), 31);
+        let [channel, length, separator] =
+            [Unusable::Channel, Unusable::Length(61), Unusable::Separator];
+        let expected = [channel, length, Unusable::Length(65), separator, separator];
+        assert_eq!(refused, expected);
+    }
+
+    #[test]
+    fn only_an_unaltered_key_is_recognised() {
+        let mint = mint_of("fixture-user-token-secret-000001", "");
+        let key = mint.key(1, 1).unwrap();
+        let key = key.expose_secret();
+        assert_eq!(mint.verify(&format!("sk-{key}")), Some((1, 1)));
+        for place in 0..key.len() {
+            for other in ["_", "-", "#", "a", "Z", "0", "é"] {
+                if !key[place..].starts_with(other) {
+                    let altered = format!("{}{other}{}", &key[..place], &key[place + 1..]);
+                    assert_eq!(mint.verify(&altered), None, "{altered}");
+                }
+            }
+        }
+        for foreign in ["", "_", "sk-", &key[..58], &"a".repeat(48), &"_".repeat(59)] {
+            assert_eq!(mint.verify(foreign), None, "{foreign}");
+        }
+        assert_eq!(mint_of("another", "").verify(key), None);
+    }
+
+    #[test]
+    fn ids_of_no_row_make_no_key() {
+        let mint = mint_of("x", "");
+        for (token, user) in [(0, 1), (1, 0), (-1, 1), (1, i64::MIN)] {
+            assert_eq!(mint.key(token, user).err(), Some(Unusable::Ids));
+        }
+    }
+
+    #[test]
+    fn what_one_hub_does_not_start_with_is_refused() {
+        let check = |secret: &str, alphabet: Option<&str>, expected: Option<&str>| {
+            let told = OneHubMint::new(&secret.into(), alphabet).err();
+            let told = told.map(|error| match std::error::Error::source(&error) {
+                Some(reason) => reason.to_string(),
+                None => error.to_string(),
+            });
+            let fits = match (&told, expected) {
+                (Some(told), Some(expected)) => told.contains(expected),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(fits, "{alphabet:?}: {told:?}");
+        };
+        check("x", None, None);
+        check("x", Some(""), None);
+        check("x", Some("abc"), None);
+        check(" ", Some("abc_"), None);
+        check("", None, Some("gateway.user_token_secret is empty"));
+        check("x", Some("ab"), Some("at least 3"));
+        check("x", Some("aabbccddeeff"), Some("unique"));
+        check("x", Some("abcdé"), Some("multibyte"));
     }
 }
