@@ -149,13 +149,13 @@ fn answering(folder: &Path) -> Router {
 }
 
 impl Answer {
-    /// The headers that the server would not set by itself, and the body.
+    /// The headers that the stack does not set by itself, and the body.
     fn read(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let mut headers = HeaderMap::new();
         for line in head.lines().skip(1) {
             let (name, value) = line.split_once(": ").unwrap();
-            if !["date", "content-length"].contains(&name) {
+            if !["date", "content-length", "x-request-id"].contains(&name) {
                 let name: HeaderName = name.parse().unwrap();
                 headers.insert(name, HeaderValue::from_str(value).unwrap());
             }
@@ -171,8 +171,11 @@ impl Answer {
 fn committing(path: &Path) -> Router {
     let (jobs, queue) = mpsc::channel::<oneshot::Sender<()>>();
     let mut db = Connection::open(path).unwrap();
+    let newest = "SELECT max(id) FROM tokens";
+    let newest: i64 = db.query_row(newest, [], |row| row.get(0)).unwrap();
+    let first = usize::try_from(newest).unwrap() + gateway::ROWS;
     std::thread::spawn(move || {
-        for (number, reply) in queue.into_iter().enumerate() {
+        for (number, reply) in (first..).zip(queue) {
             let change = db
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .unwrap();
@@ -191,7 +194,7 @@ fn committing(path: &Path) -> Router {
         let (reply, done) = oneshot::channel();
         jobs.send(reply).unwrap();
         done.await.unwrap();
-        r#"{"success":true,"message":"","data":null}"#
+        r#"{"message":"","success":true}"#
     };
     Router::new().route("/api/token/", post(create))
 }

@@ -18,9 +18,6 @@ const OWN: usize = 10_000;
 /// Users besides her, who have the rest.
 const OTHERS: usize = 20_000;
 
-/// Where the numbers begin of tokens that are made while the daemon runs.
-pub(crate) const LATER: usize = 10 * ROWS;
-
 /// SQLite's pages kept in memory while the table is made, in KiB.
 const CACHE: i64 = -1_000_000;
 

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// What every answer to the benchmark's requests begins with.
-const SUCCESS: &[u8] = br#"{"success":true"#;
+/// What every answer to the benchmark's requests ends with.
+const SUCCESS: &[u8] = br#""success":true}"#;
 
 /// A call of the API; its requests are told apart by a number.
 pub(crate) struct Call {
@@ -178,12 +178,12 @@ impl Client {
             assert_ne!(read, 0, "hung up after {}", self.shown(filled));
             filled += read;
             match whole(&self.answer[..filled]) {
-                Some((body, end)) if end == filled => {
-                    let is_success = self.answer[body..].starts_with(SUCCESS);
+                Some(end) if end == filled => {
+                    let is_success = self.answer[..end].ends_with(SUCCESS);
                     assert!(is_success, "{text}\n\n{}", self.shown(filled));
                     break end;
                 }
-                Some((_, end)) => assert!(end > filled, "more than an answer"),
+                Some(end) => assert!(end > filled, "more than an answer"),
                 None => {}
             }
         };
@@ -196,8 +196,8 @@ impl Client {
     }
 }
 
-/// Where the body of the answer begins and where it ends, once its head is there.
-fn whole(answer: &[u8]) -> Option<(usize, usize)> {
+/// The length of the answer, once its head is there.
+fn whole(answer: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let length = answer[..head]
@@ -209,7 +209,7 @@ fn whole(answer: &[u8]) -> Option<(usize, usize)> {
         .unwrap();
     let digits = std::str::from_utf8(&length[LENGTH.len()..]).unwrap();
     let length: usize = digits.trim().parse().unwrap();
-    Some((head, head + length))
+    Some(head + length)
 }
 
 /// The one thread of the clients.
