@@ -179,12 +179,7 @@ fn committing(path: &Path) -> Router {
             let change = db
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .unwrap();
-            gateway::insert(
-                &change,
-                &Layout::NEW_API,
-                gateway::ALICE,
-                gateway::LATER + number,
-            );
+            gateway::insert(&change, &Layout::NEW_API, gateway::ALICE, number);
             change.commit().unwrap();
             reply.send(()).unwrap();
         }

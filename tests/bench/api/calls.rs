@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -18,6 +19,9 @@ const CONNECTIONS: [usize; 3] = [1, 16, 256];
 
 /// Tokens that are asked for one by one.
 const TARGETS: usize = 64;
+
+/// Lists that are asked for after a commit each.
+const RECOUNTS: usize = 25;
 
 /// What is asked of a server, and where.
 pub(crate) struct Server {
@@ -72,7 +76,24 @@ pub(crate) fn measure(
             speeds.add(&what, ours, bare);
         }
     }
+    let recount = recount(&runtime, &ours.address);
+    let what = "list of 20 right after a commit, its total counted anew";
+    table.line(what, recount, Target::Shown, "ms");
     speeds
+}
+
+/// The median time in milliseconds of a list when somebody has just created a token.
+fn recount(runtime: &Runtime, address: &str) -> f64 {
+    let [list, create] = [Arc::new(list()), Arc::new(create())];
+    let (mut lists, mut creates) = (Sample::default(), Sample::default());
+    runtime.block_on(async {
+        let mut client = Crowd::connect(address, 1, Layout::NEW_API.authorization).await;
+        for _ in 0..RECOUNTS {
+            client.drive(&create, Duration::ZERO, &mut creates).await;
+            client.drive(&list, Duration::ZERO, &mut lists).await;
+        }
+    });
+    lists.within(50)
 }
 
 /// The calls on the tokens with `ids`.
@@ -97,6 +118,10 @@ fn calls(ids: &[i64]) -> [Call; 5] {
         }),
         create(),
     ]
+}
+
+fn list() -> Call {
+    Call::new("list of 20", 1, |_| Request::get("/api/token/?p=1&size=20"))
 }
 
 /// Creating a token.

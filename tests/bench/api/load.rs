@@ -134,18 +134,20 @@ impl Crowd {
         Self(clients)
     }
 
-    /// Every client asks again as soon as it is answered, until `span` has passed; what is then under
-    /// way is waited for and counted.
+    /// Every client asks again as soon as it is answered, until `span` has passed, and once at least;
+    /// what is then under way is waited for and counted.
     pub(crate) async fn drive(&mut self, call: &Arc<Call>, span: Duration, sample: &mut Sample) {
         let watch = Clock::system().stopwatch();
         let mut tasks = JoinSet::new();
         for mut client in self.0.drain(..) {
             let call = Arc::clone(call);
             tasks.spawn(async move {
-                while watch.elapsed() < span {
+                loop {
                     client.ask(&call.next(), watch).await;
+                    if watch.elapsed() >= span {
+                        break client;
+                    }
                 }
-                client
             });
         }
         while let Some(client) = tasks.join_next().await {
