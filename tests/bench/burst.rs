@@ -1,8 +1,6 @@
 //! A thousand credentials: all due at once, then at rest.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::time::Duration;
 
 use keyfresh::clock::{Clock, Timestamp};
@@ -12,7 +10,7 @@ use keyfresh::secret::ExposeSecret as _;
 use crate::support::daemon::Daemon;
 use crate::support::installation::Installation;
 use crate::table::{Table, Target};
-use crate::{current, reach, ready};
+use crate::{current, process, reach, ready};
 
 const CREDENTIALS: usize = 1000;
 
@@ -136,14 +134,14 @@ fn at_rest(world: &Installation, daemon: &Daemon, table: &mut Table) {
     let wait = |span| world.runtime.block_on(clock.pause(span));
     wait(COOL_DOWN);
     let with = "1,000 credentials and channels after the burst";
-    let resident = memory(daemon, "status", "VmRSS:");
+    let resident = process::memory(daemon.pid(), "status", "VmRSS:");
     table.line(format!("RSS, {with}"), resident, Target::Most(20.0), "MB");
-    let share = memory(daemon, "smaps_rollup", "Pss:");
+    let share = process::memory(daemon.pid(), "smaps_rollup", "Pss:");
     table.line(format!("PSS, {with}"), share, Target::Shown, "MB");
-    let before = processor_times(daemon);
+    let before = process::processor_times(daemon.pid());
     let watch = clock.stopwatch();
     wait(IDLE);
-    let spent: u64 = processor_times(daemon)
+    let spent: u64 = process::processor_times(daemon.pid())
         .into_iter()
         .map(|(thread, time)| time - before.get(&thread).unwrap_or(&0))
         .sum();
@@ -153,28 +151,4 @@ fn at_rest(world: &Installation, daemon: &Daemon, table: &mut Table) {
         IDLE.as_secs()
     );
     table.line(what, share * 100.0, Target::Most(0.1), "% of a core");
-}
-
-/// A line of `/proc/PID/FILE`.
-fn memory(daemon: &Daemon, file: &str, line: &str) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{}/{file}", daemon.pid())).unwrap();
-    let found = text
-        .lines()
-        .find_map(|text| text.strip_prefix(line))
-        .unwrap();
-    let kibibytes: u64 = found.split_whitespace().next().unwrap().parse().unwrap();
-    crate::megabytes(kibibytes * 1024)
-}
-
-/// The processor time of each thread, in nanoseconds.
-fn processor_times(daemon: &Daemon) -> HashMap<String, u64> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
-    let time = |task: std::io::Result<fs::DirEntry>| {
-        let task = task.unwrap();
-        // A thread that ends while we look spends nothing any more.
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        let spent = text.split(' ').next().unwrap().parse().unwrap();
-        Some((task.file_name().into_string().unwrap(), spent))
-    };
-    tasks.filter_map(time).collect()
 }

@@ -10,6 +10,7 @@
 
 mod burst;
 mod contest;
+mod process;
 mod single;
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,6 +19,7 @@ mod table;
 use std::ffi::OsString;
 use std::fs;
 
+use process::megabytes;
 use support::daemon::Daemon;
 use support::installation::{Installation, PROGRAM};
 use table::{Table, Target};
@@ -49,11 +51,6 @@ fn main() {
     burst::measure(&mut table);
     contest::measure(&mut table);
     println!("\n{table}");
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 /// The value in the middle of `values`.
