@@ -56,7 +56,7 @@ async fn bind(config: &Config, store: &Store) -> Result<(), store::Error> {
         Some(gateway) => gateway.database.display().to_string(),
         None => "embedded".to_owned(),
     };
-    let known = store.read(|db| store::bearer::gateway(db)).await?;
+    let known = store.read(store::bearer::gateway).await?;
     if known.as_ref() == Some(&database) {
         return Ok(());
     }
