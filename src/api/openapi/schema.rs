@@ -45,7 +45,7 @@ pub(super) fn all(style: Style) -> Value {
         "TokenIds": {
             "type": "object",
             "required": ["ids"],
-            "properties": { "ids": { "type": "array", "items": id(style), "minItems": 1 } },
+            "properties": { "ids": { "type": "array", "items": { "anyOf": [id(style), { "type": "null" }] }, "minItems": 1 } },
         },
     })
 }
@@ -197,6 +197,7 @@ fn change(style: Style) -> Value {
 fn addresses() -> Value {
     let range = format!("{ADDRESS}(?:/(?:3[0-2]|[12]?[0-9]))?");
     let one = json!([
+        { "const": "" },
         { "type": "string", "format": "ipv4" },
         { "type": "string", "format": "ipv6" },
         { "type": "string", "pattern": format!("^{range}$") },
