@@ -61,6 +61,15 @@ pub(crate) struct Deviations {
 }
 
 impl Deviations {
+    /// What the README has to tell of each rule; that a line follows from an earlier one is no rule of
+    /// the API.
+    pub(crate) fn sentences() -> Vec<String> {
+        let mut rules: BTreeMap<String, Rule> =
+            toml::from_str(include_str!("deviations.toml")).unwrap();
+        rules.remove("earlier-step").unwrap();
+        rules.into_values().map(|rule| rule.says).collect()
+    }
+
     /// Fails on a line that is not among `names`, on a line listed twice by one rule, and on a rule
     /// without a sentence or a line.
     pub(crate) fn read<'n>(file: File, names: impl Iterator<Item = &'n str>) -> Self {

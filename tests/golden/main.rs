@@ -31,6 +31,15 @@ fn new_api_2026_02() {
     insta::assert_snapshot!("new_api_2026_02", report);
 }
 
+#[test]
+fn the_readme_tells_the_rules() {
+    let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = spaced(include_str!("../../README.md"));
+    for sentence in Deviations::sentences() {
+        assert!(readme.contains(&spaced(&sentence)), "{sentence}");
+    }
+}
+
 /// Replays every line: how many differ and why, then how each listed one does. Fails on whatever no
 /// rule explains.
 fn replay(file: File, lines: &str) -> String {

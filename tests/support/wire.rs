@@ -11,6 +11,7 @@ pub(crate) struct Wire {
 }
 
 /// What came back.
+#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
