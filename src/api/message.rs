@@ -61,6 +61,10 @@ pub(super) enum Message {
     NoToken,
     NoId,
     NameTooLong,
+    /// A field and the most characters it holds.
+    TooLong(&'static str, usize),
+    /// A field and the most bytes it holds.
+    TooManyBytes(&'static str, usize),
     QuotaNegative,
     QuotaTooLarge(i64),
     EnableExpired,
@@ -163,6 +167,14 @@ impl Message {
                     format!("Invalid parameters: {field} {english}").into(),
                 )
             }
+            Self::TooLong(field, most) => (
+                format!("参数错误：{field} 过长，最多 {most} 个字符").into(),
+                format!("Invalid parameters: {field} is too long, it may have {most} characters").into(),
+            ),
+            Self::TooManyBytes(field, most) => (
+                format!("参数错误：{field} 过长，最多 {most} 字节").into(),
+                format!("Invalid parameters: {field} is too long, it may have {most} bytes").into(),
+            ),
             Self::BadAddress(entry) => (
                 format!("参数错误：allow_ips 中的“{entry}”不是有效的 IP 地址或 CIDR 网段").into(),
                 format!("Invalid parameters: allow_ips: `{entry}` is neither an IP address nor a CIDR range").into(),

@@ -35,6 +35,15 @@ const NEVER: i64 = -1;
 /// The last second of the year 9999: what is later are milliseconds.
 const LATEST: i64 = 253_402_300_799;
 
+/// The most characters of `group`, and the most bytes of the two lists as they are stored: a page of the
+/// longest rows stays small, and New API's own columns are shorter.
+const GROUP: usize = 64;
+const MODELS: usize = 4096;
+const ADDRESSES: usize = 2048;
+
+/// What parts the entries of `allow_ips`.
+const BETWEEN: [char; 4] = [',', '\n', '\r', ' '];
+
 /// The most characters of a bad address that a refusal repeats; no address is as long.
 const SHOWN: usize = 64;
 
@@ -68,7 +77,7 @@ impl Wish {
             model_limits: given
                 .texts(Member::ModelLimits, &[','])?
                 .map(|models| models.join(",")),
-            allow_ips: given.texts(Member::AllowIps, &[',', '\n', '\r', ' '])?,
+            allow_ips: given.texts(Member::AllowIps, &BETWEEN)?,
             group: given.text(Member::Group)?,
             cross_group_retry: given.bool(Member::CrossGroupRetry)?,
         })
@@ -112,6 +121,9 @@ impl Wish {
         limits.name(&new.name)?;
         limits.quota(new.remain_quota)?;
         moment(new.expired_time)?;
+        group(&new.group)?;
+        models(&new.model_limits)?;
+        addresses(&new.allow_ips)?;
         Ok(new)
     }
 
@@ -152,6 +164,14 @@ impl Wish {
         if let Some(time) = change.expired_time {
             moment(time)?;
         }
+        if let Some(name) = &change.group {
+            group(name)?;
+        }
+        if let Some(list) = &change.model_limits
+            && entries(list, &[',']) != entries(&stored.model_limits, &[','])
+        {
+            models(list)?;
+        }
         match change.status {
             None | Some(DISABLED) => {}
             Some(ENABLED) => may_be_enabled(stored, &change, now)?,
@@ -162,21 +182,27 @@ impl Wish {
 
     /// The addresses that replace those of `stored`.
     fn addresses(&self, stored: &Token, limits: Limits) -> Result<Option<String>, Message> {
-        let Some(entries) = &self.allow_ips else {
+        let Some(wished) = &self.allow_ips else {
             return Ok(None);
         };
         let before = stored.allow_ips.as_deref().unwrap_or_default();
-        let kept: Vec<&str> = before
-            .split([',', '\n', '\r', ' '])
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-            .collect();
+        let is_kept = entries(before, &BETWEEN) == *wished;
         // A comma list that the gateway stored reads as open or shut to all there: sent back, it is mended.
-        if kept == *entries && !before.contains(',') {
+        if is_kept && !before.contains(',') {
             return Ok(None);
         }
-        limits.addresses(entries).map(Some)
+        let lines = limits.addresses(wished)?;
+        if !is_kept {
+            addresses(&lines)?;
+        }
+        Ok(Some(lines))
     }
+}
+
+/// The entries of a stored list.
+fn entries<'t>(text: &'t str, separators: &[char]) -> Vec<&'t str> {
+    let entries = text.split(separators).map(str::trim);
+    entries.filter(|entry| !entry.is_empty()).collect()
 }
 
 /// `wanted` where it differs from what is stored.
@@ -203,6 +229,28 @@ fn moment(time: i64) -> Result<(), Message> {
         return Ok(());
     }
     Err(Message::Wrong(Member::ExpiredTime.name(), Expected::Moment))
+}
+
+fn group(name: &str) -> Result<(), Message> {
+    let long = name.chars().count() > GROUP;
+    refuse_if(long, Message::TooLong(Member::Group.name(), GROUP))
+}
+
+fn models(list: &str) -> Result<(), Message> {
+    let name = Member::ModelLimits.name();
+    refuse_if(list.len() > MODELS, Message::TooManyBytes(name, MODELS))
+}
+
+fn addresses(lines: &str) -> Result<(), Message> {
+    let name = Member::AllowIps.name();
+    refuse_if(
+        lines.len() > ADDRESSES,
+        Message::TooManyBytes(name, ADDRESSES),
+    )
+}
+
+fn refuse_if(wrong: bool, message: Message) -> Result<(), Message> {
+    if wrong { Err(message) } else { Ok(()) }
 }
 
 /// An entry as a refusal quotes it: its beginning.

@@ -302,3 +302,41 @@ fn status_only_looks_at_nothing_else() {
         assert_eq!(only(text), Err(Message::Wrong("status", Expected::Given)));
     }
 }
+
+#[test]
+fn long_values_are_refused_by_name_unless_they_are_stored() {
+    let addresses = |count: usize| vec!["10.0.0.100"; count].join("\n");
+    let check = |field: &str, fits: &str, long: &str, refusal: Message| {
+        let wish = |value: &str| format!(r#"{{"{field}":{}}}"#, serde_json::json!(value));
+        assert!(created(&wish(fits)).is_ok(), "{field}");
+        assert!(changed(&stored(), &wish(fits)).is_ok(), "{field}");
+        assert_eq!(created(&wish(long)), Err(refusal.clone()), "{field}");
+        assert_eq!(changed(&stored(), &wish(long)), Err(refusal), "{field}");
+        let held = Token {
+            group: long.to_owned(),
+            model_limits: long.replace(',', ", "),
+            allow_ips: Some(long.replace('\n', ",")),
+            ..stored()
+        };
+        assert!(changed(&held, &wish(long)).is_ok(), "{field}");
+    };
+    check(
+        "group",
+        &"组".repeat(64),
+        &"g".repeat(65),
+        Message::TooLong("group", 64),
+    );
+    let models = "m,".repeat(2048);
+    check(
+        "model_limits",
+        &models,
+        &format!("{models}mm"),
+        Message::TooManyBytes("model_limits", 4096),
+    );
+    check(
+        "allow_ips",
+        &addresses(186),
+        &addresses(187),
+        Message::TooManyBytes("allow_ips", 2048),
+    );
+}
