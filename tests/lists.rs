@@ -5,7 +5,7 @@
 mod support;
 
 use keyfresh::database::Halt;
-use keyfresh::gateway::{FOUND_MOST, Gateway, Page};
+use keyfresh::gateway::{FOUND_MOST, Gateway, Page, Token};
 use support::database::FIXTURES;
 use support::gateway::World;
 
@@ -118,4 +118,25 @@ async fn who_has_many_tokens_waits_for_the_scans() {
     assert_eq!((tokens.len(), total), (1, 2500));
     let short = gateway.view(|tables| Ok::<_, Halt<()>>(tables.page(ALICE, 0, 20)?));
     assert_eq!(short.await.unwrap().unwrap().unwrap().total, 34);
+}
+
+#[tokio::test]
+async fn what_others_stored_in_whatever_size_is_not_gathered_whole() {
+    const MEGABYTE: i64 = 1024 * 1024;
+    for fixture in FIXTURES {
+        let world = World::new(fixture);
+        let stored = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 101 UNION ALL SELECT i + 1 FROM n WHERE i < 108) INSERT INTO tokens (id, user_id, key, status, name, expired_time) SELECT i, 9, 'large' || i, 1, printf('%.*c', {MEGABYTE}, 'x'), -1 FROM n"
+        );
+        world.sql(&stored);
+        let gateway = world.open().await;
+        let found = gateway.search(9, "", "").await.unwrap();
+        let ids = |tokens: &[Token]| tokens.iter().map(|token| token.id).collect::<Vec<_>>();
+        assert_eq!(ids(&found), [108, 107, 106], "{fixture}");
+        let Page { tokens, total } = gateway.page(9, 1, 100).await.unwrap();
+        assert_eq!((ids(&tokens), total), (vec![107, 106, 105], 8), "{fixture}");
+        world.sql("UPDATE tokens SET name = name || name || name || name || name WHERE id = 108");
+        let found = gateway.search(9, "", "").await.unwrap();
+        assert_eq!(ids(&found), [108], "{fixture}");
+    }
 }

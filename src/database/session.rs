@@ -98,11 +98,27 @@ impl Session<'_> {
         values: &[Value],
         mut each: impl FnMut(&Columns<'_>) -> T,
     ) -> Result<Vec<T>, Fault> {
+        self.rows_while(sql, values, |row| Some(each(row)))
+    }
+
+    /// The same up to the first row of which `each` makes nothing.
+    ///
+    /// # Errors
+    /// Those of [`rows`](Self::rows).
+    pub fn rows_while<T>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        mut each: impl FnMut(&Columns<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Fault> {
         let mut statement = self.prepare(sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            found.push(each(&Columns { row }));
+            let Some(made) = each(&Columns { row }) else {
+                break;
+            };
+            found.push(made);
         }
         Ok(found)
     }

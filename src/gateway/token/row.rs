@@ -149,11 +149,17 @@ impl Tables<'_> {
     }
 
     /// The living rows that `filter` admits.
-    pub(super) fn select(
+    fn select(&self, filter: &str, order: &str, values: &[Value]) -> Result<Vec<Token>, Fault> {
+        self.select_while(filter, order, values, |_| true)
+    }
+
+    /// The same up to the first that is not wanted.
+    pub(super) fn select_while(
         &self,
         filter: &str,
         order: &str,
         values: &[Value],
+        mut wants: impl FnMut(&Token) -> bool,
     ) -> Result<Vec<Token>, Fault> {
         let own = self.own();
         let names = SHARED.into_iter().chain(own.iter().map(|own| own.name));
@@ -162,7 +168,10 @@ impl Tables<'_> {
             listed(names, ""),
             self.layout.alive("tokens")
         );
-        self.session.rows(&sql, values, |row| read(&own, row))
+        self.session.rows_while(&sql, values, |row| {
+            let token = read(&own, row);
+            wants(&token).then_some(token)
+        })
     }
 
     /// The row that was just written with this key.

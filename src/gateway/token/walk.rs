@@ -2,19 +2,26 @@
 //!
 //! A piece is a range of ids that holds a number of rows: the owner's own where an index on `user_id`
 //! finds them, else anybody's. Each is a read of its own, so rows that others add or delete meanwhile may
-//! be missed; nobody sees a row twice. Pieces shrink when one takes too long, and grow while they are
+//! be missed; nobody sees a row twice. What is gathered ends at [`BYTES_MOST`], for others may have stored
+//! rows of any size. Pieces shrink when one takes too long, and grow while they are
 //! quick.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Page, Token};
+use secrecy::ExposeSecret as _;
+
+use super::{Native, Page, Token};
 use crate::clock::Clock;
 use crate::database::{self, Fault, Value};
 use crate::gateway::{Error, Gateway, Tables};
 
 /// The most tokens that a search gives.
 pub const FOUND_MOST: usize = 1000;
+
+/// What a search or a page may hold before it ends: rows are in memory, and once more as JSON, for each
+/// caller at once. The rows that the API itself writes reach it in a search alone.
+const BYTES_MOST: usize = 4 * 1024 * 1024;
 
 /// Rows of the first piece: an owner's rows lie scattered in a large table, and each may cost a page
 /// (measured: 8 µs a row among a million). The bounds of what follows.
@@ -61,6 +68,8 @@ struct Cut {
     offset: i64,
     /// Rows to give.
     limit: usize,
+    /// What those hold that are given already.
+    bytes: usize,
 }
 
 /// What a piece held.
@@ -68,6 +77,9 @@ struct Piece {
     /// Rows that would do; 0 if nobody asked for the total.
     counted: i64,
     tokens: Vec<Token>,
+    /// What all rows hold that are given so far, and whether no other has room.
+    bytes: usize,
+    is_full: bool,
     /// What is left has ids below this one.
     rest: Option<i64>,
 }
@@ -76,6 +88,8 @@ struct Piece {
 struct Walk {
     wanted: Arc<Wanted>,
     page: Page,
+    bytes: usize,
+    is_full: bool,
     rows: i64,
     before: Option<i64>,
 }
@@ -88,6 +102,8 @@ impl Walk {
                 tokens: Vec::new(),
                 total: 0,
             },
+            bytes: 0,
+            is_full: false,
             rows: ROWS,
             before: Some(i64::MAX),
         }
@@ -95,7 +111,10 @@ impl Walk {
 
     fn next(&self) -> Option<Cut> {
         let given = self.page.tokens.len();
-        let missing = self.wanted.limit.saturating_sub(given);
+        let missing = match self.is_full {
+            true => 0,
+            false => self.wanted.limit.saturating_sub(given),
+        };
         if missing == 0 && !self.wanted.total {
             return None;
         }
@@ -109,12 +128,14 @@ impl Walk {
             rows: self.rows,
             offset: self.wanted.offset.saturating_sub(passed).max(0),
             limit: missing,
+            bytes: self.bytes,
         })
     }
 
     fn took(&mut self, piece: Piece, time: Duration) {
         self.page.total += piece.counted;
         self.page.tokens.extend(piece.tokens);
+        (self.bytes, self.is_full) = (piece.bytes, piece.is_full);
         self.before = piece.rest;
         if time < QUICK {
             self.rows = (self.rows * 2).min(ROWS_MOST);
@@ -140,7 +161,7 @@ impl Gateway {
     }
 
     /// The own tokens whose name contains `name` and whose key contains `key`, newest id first, at most
-    /// [`FOUND_MOST`]. Both are literal text; whether case counts is the engine's way (`SQLite`: not for
+    /// [`FOUND_MOST`] and about 4 MiB, but for a single row. Both are literal text; whether case counts is the engine's way (`SQLite`: not for
     /// ASCII letters).
     ///
     /// # Errors
@@ -214,16 +235,25 @@ impl Tables<'_> {
         } else {
             0
         };
-        let tokens = if cut.limit == 0 || wanted.total && counted <= cut.offset {
+        let (mut bytes, mut is_full) = (cut.bytes, cut.limit == 0);
+        let tokens = if is_full || wanted.total && counted <= cut.offset {
             Vec::new()
         } else {
             let limit = i64::try_from(cut.limit).unwrap_or(i64::MAX);
             values.extend([Value::Int(limit), Value::Int(cut.offset)]);
-            self.select(&filter, r#" ORDER BY "id" DESC LIMIT ? OFFSET ?"#, &values)?
+            let order = r#" ORDER BY "id" DESC LIMIT ? OFFSET ?"#;
+            self.select_while(&filter, order, &values, |token| {
+                // One row is shown whatever it holds.
+                is_full = bytes > 0 && bytes + held(token) > BYTES_MOST;
+                bytes += held(token);
+                !is_full
+            })?
         };
         Ok(Piece {
             counted,
             tokens,
+            bytes,
+            is_full,
             rest: (lowest > i64::MIN).then_some(lowest),
         })
     }
@@ -245,6 +275,24 @@ impl Tables<'_> {
     }
 }
 
+/// The bytes of a row's texts, and somewhat for the rest.
+fn held(token: &Token) -> usize {
+    let native = |value: &Native| match value {
+        Native::Bool(_) => 0,
+        Native::Text(text) | Native::Json(text) => text.as_ref().map_or(0, String::len),
+    };
+    let more = token
+        .more
+        .iter()
+        .map(|(name, value)| name.len() + native(value));
+    let texts = [&token.name, &token.model_limits, &token.group];
+    texts.iter().map(|text| text.len()).sum::<usize>()
+        + more.sum::<usize>()
+        + token.allow_ips.as_ref().map_or(0, String::len)
+        + token.key.expose_secret().len()
+        + size_of::<Token>()
+}
+
 /// The pattern of texts that contain this one, for LIKE with `!` before what is meant literally.
 fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
@@ -259,114 +307,4 @@ fn containing(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn token(id: i64) -> Token {
-        Token {
-            id,
-            user_id: 1,
-            key: "".into(),
-            status: 1,
-            name: String::new(),
-            created_time: 0,
-            accessed_time: 0,
-            expired_time: -1,
-            remain_quota: 0,
-            unlimited_quota: false,
-            model_limits_enabled: false,
-            model_limits: String::new(),
-            allow_ips: None,
-            used_quota: 0,
-            group: String::new(),
-            more: Vec::new(),
-        }
-    }
-
-    /// Walks over ids 1 to `rows`, of which every `each`th will do, when pieces of more than `slow` rows
-    /// take too long; the ids found, the total, and the sizes of the pieces.
-    fn walked(wanted: Wanted, rows: i64, each: i64, slow: i64) -> (Vec<i64>, i64, Vec<i64>) {
-        let mut walk = Walk::new(wanted);
-        let mut sizes = Vec::new();
-        while let Some(cut) = walk.next() {
-            if cut.rows > slow {
-                assert!(walk.shrink());
-                continue;
-            }
-            sizes.push(cut.rows);
-            let top = (cut.before - 1).min(rows);
-            let low = top - cut.rows + 1;
-            let fits: Vec<i64> = (low.max(1)..=top)
-                .rev()
-                .filter(|id| id % each == 0)
-                .collect();
-            let passed = usize::try_from(cut.offset).unwrap();
-            let given = fits.iter().skip(passed).take(cut.limit);
-            let piece = Piece {
-                counted: i64::try_from(fits.len()).unwrap(),
-                tokens: given.map(|id| token(*id)).collect(),
-                rest: (low > 1).then_some(low),
-            };
-            walk.took(piece, Duration::ZERO);
-        }
-        let ids = walk.page.tokens.iter().map(|token| token.id).collect();
-        (ids, walk.page.total, sizes)
-    }
-
-    fn wanted(offset: i64, limit: usize, total: bool) -> Wanted {
-        Wanted {
-            owner: 1,
-            likes: None,
-            offset,
-            limit,
-            total,
-        }
-    }
-
-    #[test]
-    fn pieces_grow_while_quick_and_shrink_when_slow() {
-        let (_, total, sizes) = walked(wanted(0, 1, true), 200_000, 1, i64::MAX);
-        assert_eq!(total, 200_000);
-        assert_eq!(sizes, [2000, 4000, 8000, 16_000, 32_000, 64_000, 80_000]);
-        let (_, total, sizes) = walked(wanted(0, 1, true), 20_000, 1, 700);
-        assert_eq!(total, 20_000);
-        assert!(sizes.iter().all(|rows| *rows == 500));
-        let mut stuck = Walk::new(wanted(0, 1, true));
-        assert_eq!((0..9).filter(|_| stuck.shrink()).count(), 5);
-    }
-
-    #[test]
-    fn a_page_may_lie_in_any_piece() {
-        let check = |offset: i64, limit: usize, slow: i64, ids: &[i64]| {
-            let (found, total, _) = walked(wanted(offset, limit, true), 10_000, 1000, slow);
-            assert_eq!((found.as_slice(), total), (ids, 10), "{offset} {limit}");
-        };
-        for slow in [150, 2000, 100_000] {
-            check(0, 2, slow, &[10_000, 9000]);
-            check(3, 3, slow, &[7000, 6000, 5000]);
-            check(8, 5, slow, &[2000, 1000]);
-            check(10, 5, slow, &[]);
-            check(i64::MAX, 5, slow, &[]);
-            check(0, 0, slow, &[]);
-        }
-    }
-
-    #[test]
-    fn a_search_ends_when_enough_is_found() {
-        let (found, _, sizes) = walked(wanted(0, 3, false), 1_000_000, 1000, i64::MAX);
-        assert_eq!(found, [1_000_000, 999_000, 998_000]);
-        assert_eq!(sizes, [2000, 4000]);
-    }
-
-    #[test]
-    fn a_pattern_means_its_text() {
-        for (text, pattern) in [
-            ("", "%%"),
-            ("a", "%a%"),
-            ("100%_!", "%100!%!_!!%"),
-            ("\\*'", "%\\*'%"),
-        ] {
-            assert_eq!(containing(text), pattern);
-        }
-    }
-}
+mod tests;
