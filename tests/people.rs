@@ -123,7 +123,10 @@ fn the_embedded_database_has_users_of_our_own() {
     world
         .run(&["user", "add", "alice"])
         .says(1, &["there is a user alice already"]);
-    for name in ["7", "", " x", "a\u{1b}[31m"] {
+    world
+        .run(&["user", "add", ""])
+        .says(1, &["the name is empty"]);
+    for name in ["7", " x", "a\u{1b}[31m"] {
         world
             .run(&["user", "add", name])
             .says(1, &["a name has no blanks"]);
@@ -206,6 +209,41 @@ fn a_bearer_is_printed_alone_and_revoked_with_all_before_it() {
     }
     let both = ["user", "token", "alice", "--ttl", "1d", "--revoke-all"];
     world.run(&both).says(64, &["cannot be used with"]);
+}
+
+#[test]
+fn an_id_that_is_another_users_name_is_refused() {
+    let world = Installation::new("one-api.db");
+    world.change("UPDATE users SET username = '2' WHERE id = 3");
+    let asks = ["2 is the id", "say alice for", "or 3 for"];
+    for more in [&[][..], &["--revoke-all"]] {
+        world
+            .run(&[&["user", "token", "2"], more].concat())
+            .says(1, &asks);
+        world
+            .run(&[&["user", "token", "alice"], more].concat())
+            .says(0, &["alice (id 2)"]);
+        world
+            .run(&[&["user", "token", "3"], more].concat())
+            .says(0, &["2 (id 3)"]);
+    }
+}
+
+#[test]
+fn bearers_are_revoked_without_the_gateway() {
+    let world = Installation::new("one-api.db");
+    bearer(&world, &["user", "token", "alice"]);
+    fs::remove_file(&world.gateway).unwrap();
+    let revoke = |who: &str| world.run(&["user", "token", who, "--revoke-all"]);
+    revoke("2").says(0, &["cannot be read", "every bearer of id 2", "is revoked"]);
+    revoke("alice").says(1, &["does not exist"]);
+    revoke("0").says(1, &["does not exist"]);
+    let generation = "SELECT generation FROM bearer WHERE user = 2";
+    let generation: i64 = world
+        .state()
+        .query_row(generation, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(generation, 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use keyfresh::clock::Clock;
 use keyfresh::credential::Credential;
 use keyfresh::secret::Fingerprint;
 use keyfresh::store::adopt::{Wanted, adopt};
+use keyfresh::store::bearer::Standing;
 use keyfresh::store::claim::Tokens;
 use keyfresh::store::secrets::Name;
 use keyfresh::store::{self, Error, Lock, Slots, Store, bearer, credential, embedded, secrets};
@@ -300,6 +301,32 @@ async fn raising_a_generation_is_one_users_alone() {
     let store = state.open();
     let all = store.read(|db| Ok((bearer::generation(db, 7)?, bearer::generation(db, 8)?)));
     assert_eq!(all.await.unwrap(), (2, 0));
+}
+
+#[tokio::test]
+async fn bearers_end_with_the_name_they_were_issued_to() {
+    let state = State::new();
+    let store = state.open();
+    let issue = async |name: &'static str, expected: i64| {
+        let issued = store.write(move |db| {
+            let generation = bearer::issue(db, 7, name)?;
+            Ok((generation, bearer::standing(db, 7)?))
+        });
+        let standing = Standing {
+            generation: expected,
+            name: Some(name.to_owned()),
+        };
+        assert_eq!(issued.await.unwrap(), (expected, standing));
+    };
+    let unissued = store.read(|db| bearer::standing(db, 7)).await.unwrap();
+    assert_eq!((unissued.generation, unissued.name), (0, None));
+    store.write(|db| bearer::raise(db, 7)).await.unwrap();
+    issue("alice", 1).await;
+    issue("alice", 1).await;
+    issue("mallory", 2).await;
+    store.write(|db| bearer::raise(db, 7)).await.unwrap();
+    issue("mallory", 3).await;
+    issue("alice", 4).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::database::Halt;
 use crate::gateway::{Tables, User};
 use crate::mint::{BearerError, IdKind, Mint};
+use crate::store::bearer::Standing;
 
 const NEW_API_USER: HeaderName = HeaderName::from_static("new-api-user");
 
@@ -29,7 +30,12 @@ pub(super) struct Claim {
 #[derive(Clone, Debug)]
 enum Proof {
     AccessToken(SecretString),
-    Bearer { user: i64, generation: i64 },
+    Bearer {
+        user: i64,
+        generation: i64,
+        /// To whom it was issued; known once our state was asked.
+        name: Option<String>,
+    },
 }
 
 /// The user of `New-Api-User`.
@@ -66,6 +72,7 @@ impl Claim {
             Proof::Bearer {
                 user: bearer.user,
                 generation: bearer.generation,
+                name: None,
             }
         } else {
             Proof::AccessToken(token.into())
@@ -76,11 +83,28 @@ impl Claim {
         })
     }
 
-    /// The user and the generation of a bearer, which must be the user's in our state.
-    pub(super) fn bearer(&self) -> Option<(i64, i64)> {
+    /// The user of a bearer, whose [`Standing`] is to be told to [`settle`](Self::settle).
+    pub(super) fn bearer(&self) -> Option<i64> {
         match self.proof {
-            Proof::Bearer { user, generation } => Some((user, generation)),
+            Proof::Bearer { user, .. } => Some(user),
             Proof::AccessToken(_) => None,
+        }
+    }
+
+    /// Takes the name from what our state says of the bearer's user.
+    ///
+    /// # Errors
+    /// When the bearer is of another generation.
+    pub(super) fn settle(&mut self, standing: Standing) -> Result<(), Message> {
+        match &mut self.proof {
+            Proof::Bearer {
+                generation, name, ..
+            } if *generation == standing.generation => {
+                *name = standing.name;
+                Ok(())
+            }
+            Proof::Bearer { .. } => Err(Message::BearerRevoked),
+            Proof::AccessToken(_) => Ok(()),
         }
     }
 
@@ -100,8 +124,13 @@ impl Claim {
         }
     }
 
-    /// Why `user` may not call, in the gateway's order.
+    /// Why `user` may not call, in the gateway's order; that the id is still the same person's, before.
     fn objection(&self, user: &User) -> Option<Message> {
+        if let Proof::Bearer { name, .. } = &self.proof
+            && name.as_ref() != Some(&user.name)
+        {
+            return Some(Message::BearerRevoked);
+        }
         if user.name.trim().is_empty() || !ROLES.contains(&user.role) {
             return Some(Message::StrangeUser);
         }
@@ -159,8 +188,28 @@ mod tests {
     }
 
     #[test]
-    fn objections_come_in_the_gateways_order() {
-        let user = User {
+    fn a_bearer_is_the_one_persons_it_was_issued_to() {
+        let check = |issued: &str, generation: i64, expected: Result<Option<Message>, Message>| {
+            let proof = Proof::Bearer {
+                user: 2,
+                generation: 3,
+                name: None,
+            };
+            let named = Named::Nobody;
+            let mut claim = Claim { proof, named };
+            let name = Some(issued.to_owned());
+            let settled = claim.settle(Standing { generation, name });
+            let found = settled.map(|()| claim.objection(&alice()));
+            assert_eq!(found, expected, "{issued} {generation}");
+        };
+        let revoked = Message::BearerRevoked;
+        check("alice", 3, Ok(None));
+        check("Alice", 3, Ok(Some(revoked.clone())));
+        check("alice", 4, Err(revoked));
+    }
+
+    fn alice() -> User {
+        User {
             id: 2,
             name: "alice".to_owned(),
             has_access_token: true,
@@ -168,12 +217,14 @@ mod tests {
             role: 1,
             status: 1,
             group: String::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn objections_come_in_the_gateways_order() {
+        let user = alice();
         let check = |named: Named, change: &dyn Fn(&mut User), expected: Option<Message>| {
-            let proof = Proof::Bearer {
-                user: 2,
-                generation: 0,
-            };
+            let proof = Proof::AccessToken("".into());
             let mut user = user.clone();
             change(&mut user);
             assert_eq!(

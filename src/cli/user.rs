@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::runtime;
@@ -75,9 +75,10 @@ pub(super) fn list(config: &Config, json: bool) -> Result<bool> {
 /// Adds a user to the embedded database.
 pub(super) fn add(config: &Config, name: &str) -> Result<bool> {
     if config.gateway.is_some() {
-        bail!(
-            "users are the gateway's own: make one in its console; `keyfresh user list` shows them"
-        );
+        bail!(GATEWAYS);
+    }
+    if name.is_empty() {
+        bail!("the name is empty: say what the user will be called");
     }
     let is_id = name.bytes().all(|byte| byte.is_ascii_digit());
     if is_id || name.trim() != name || name.chars().any(char::is_control) {
@@ -112,7 +113,7 @@ pub(super) fn token(config: &Config, name: &str, ttl: Duration) -> Result<bool> 
     let store = Store::open(&config.state_dir)?;
     runtime()?.block_on(async {
         let (mint, has_heir) = secrets::settle(config, &store).await?;
-        let user = find(config, name).await?;
+        let user = find(config, name).await?.one(name)?;
         if !user.is_enabled() || user.is_guest() {
             bail!(
                 "{} may not call the API: enable the user in the gateway first",
@@ -120,7 +121,10 @@ pub(super) fn token(config: &Config, name: &str, ttl: Duration) -> Result<bool> 
             );
         }
         let id = user.id;
-        let generation = store.read(move |db| store::bearer::generation(db, id)).await?;
+        let name = user.name.clone();
+        let generation = store
+            .write(move |db| store::bearer::issue(db, id, &name))
+            .await?;
         let now = Clock::system().now();
         let bearer = mint.bearer(id, generation, now, ttl)?;
         println!("{}", bearer.expose_secret());
@@ -138,39 +142,74 @@ pub(super) fn token(config: &Config, name: &str, ttl: Duration) -> Result<bool> 
     })
 }
 
-/// Revokes every bearer of the user called `name`.
+/// Revokes every bearer of the user called `name`; an id will do for whom the gateway forgot, or while it
+/// cannot be asked.
 pub(super) fn revoke_all(config: &Config, name: &str) -> Result<bool> {
     let store = Store::open(&config.state_dir)?;
     runtime()?.block_on(async {
-        let user = find(config, name).await?;
-        let id = user.id;
+        let typed = name.parse::<i64>().ok().filter(|id| *id > 0);
+        let (id, who) = match (find(config, name).await, typed) {
+            (Ok(Found::Nobody), Some(id)) => (id, format!("id {id}, who is no user now,")),
+            (Err(error), Some(id)) => {
+                eprintln!("the users cannot be read: {error:#}");
+                (id, format!("id {id}"))
+            }
+            (found, _) => {
+                let user = found?.one(name)?;
+                (user.id, format!("{} (id {})", shown(&user.name), user.id))
+            }
+        };
         store.write(move |db| store::bearer::raise(db, id)).await?;
         eprintln!(
-            "every bearer of {} (id {id}) issued so far is revoked; an access token of the gateway's is not",
-            shown(&user.name)
+            "every bearer of {who} issued so far is revoked; calls that wait for a locked gateway already may still \
+             finish, and an access token of the gateway's is not touched"
         );
         Ok(true)
     })
 }
 
-/// The user with this id or, if nobody has it, of this name.
-async fn find(config: &Config, name: &str) -> Result<User> {
+/// Whom a person may mean.
+enum Found {
+    Nobody,
+    One(User),
+    /// The same digits are one's id and another's name.
+    Two {
+        by_id: User,
+        by_name: User,
+    },
+}
+
+impl Found {
+    fn one(self, typed: &str) -> Result<User> {
+        let typed = shown(typed);
+        match self {
+            Self::One(user) => Ok(user),
+            Self::Nobody => {
+                bail!("no user is called {typed}: `keyfresh user list` shows them")
+            }
+            Self::Two { by_id, by_name } => bail!(
+                "{typed} is the id of one user and the name of another: say {} for the one with id {typed}, or {} for the \
+                 one of that name",
+                shown(&by_id.name),
+                by_name.id,
+            ),
+        }
+    }
+}
+
+/// Who has this id or name.
+async fn find(config: &Config, typed: &str) -> Result<Found> {
     let gateway = daemon::gateway(config)?.gateway().await?;
-    let (wanted, id) = (name.to_owned(), name.parse().ok());
-    let Ok(found) = gateway
+    let (name, id) = (typed.to_owned(), typed.parse().ok());
+    let Ok((by_id, by_name)) = gateway
         .view::<_, Infallible>(move |tables| {
             let by_id = id.map(|id| tables.user(id)).transpose()?.flatten();
-            Ok(match by_id {
-                Some(user) => Some(user),
-                None => tables.user_by_name(&wanted)?,
-            })
+            Ok((by_id, tables.user_by_name(&name)?))
         })
         .await?;
-    found.ok_or_else(|| {
-        anyhow!(
-            "no user is called {}: `keyfresh user list` shows them",
-            shown(name)
-        )
+    Ok(match (by_id, by_name) {
+        (Some(by_id), Some(by_name)) if by_id.id != by_name.id => Found::Two { by_id, by_name },
+        (by_id, by_name) => by_id.or(by_name).map_or(Found::Nobody, Found::One),
     })
 }
 

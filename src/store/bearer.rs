@@ -1,7 +1,8 @@
 //! The generation that a user's bearers must carry: raising it revokes all that were issued before.
 //!
 //! Functions on a connection, run inside the store's transactions. `user token` issues and revokes,
-//! `api` compares at each call. Bearers themselves are not stored.
+//! `api` compares at each call. Bearers themselves are not stored. A gateway that deletes a user for good
+//! may give the id to another: so the name goes with it.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -18,6 +19,43 @@ pub fn generation(db: &Connection, user: i64) -> Result<i64, Error> {
     Ok(db
         .prepare_cached("SELECT COALESCE(SUM(generation), 0) FROM bearer WHERE user IN (?1, ?2)")?
         .query_row([user, EVERYBODY], |row| row.get(0))?)
+}
+
+/// What a bearer must say to count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its generation.
+    pub generation: i64,
+    /// The name of the user it was issued to; nothing before the first.
+    pub name: Option<String>,
+}
+
+/// What bearers of `user` must say now.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn standing(db: &Connection, user: i64) -> Result<Standing, Error> {
+    let name = db
+        .prepare_cached("SELECT name FROM bearer WHERE user = ?1")?
+        .query_row([user], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let generation = generation(db, user)?;
+    Ok(Standing { generation, name })
+}
+
+/// The generation of a bearer that is issued to `user`, who is called `name` now. What was issued to
+/// somebody of another name is revoked: it is another person, or the same one renamed.
+///
+/// # Errors
+/// When the state cannot be written.
+pub fn issue(db: &Connection, user: i64, name: &str) -> Result<i64, Error> {
+    db.prepare_cached(
+        "INSERT INTO bearer (user, generation, name) VALUES (?1, 0, ?2)
+         ON CONFLICT (user) DO UPDATE SET generation = generation + (name IS NOT NULL AND name <> ?2), name = ?2",
+    )?
+    .execute(params![user, name])?;
+    generation(db, user)
 }
 
 /// Revokes every bearer of `user` issued so far; returns the generation of the next ones.

@@ -2,5 +2,6 @@
 
 CREATE TABLE bearer (
     user       INTEGER PRIMARY KEY,             -- users.id of the gateway; 0: everybody
-    generation INTEGER NOT NULL                 -- a bearer of an earlier one is refused
+    generation INTEGER NOT NULL,                -- a bearer of an earlier one is refused
+    name       TEXT                             -- users.username when one was last issued
 ) STRICT;

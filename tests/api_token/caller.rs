@@ -153,6 +153,37 @@ fn a_bearer_opens_until_it_is_revoked() {
 }
 
 #[test]
+fn a_bearer_ends_with_the_user_it_was_issued_to() {
+    let api = Api::new("new-api-2026-02.db");
+    let issue = |who: &str| api.world.done(&["user", "token", who]).trim().to_owned();
+    let of_alice = issue("alice");
+    assert_eq!(api.user(&of_alice).get("/api/token/2").status, 200);
+    // Another person under the same id, as SQLite gives it out again.
+    api.world
+        .change("UPDATE users SET username = 'mallory' WHERE id = 2");
+    let revoked = "无权进行此操作，access token 已被撤销";
+    let refused = |bearer: &str| api.user(bearer).get("/api/token/2").refused(401);
+    assert_eq!(refused(&of_alice), revoked);
+    let of_mallory = issue("mallory");
+    assert_eq!(api.user(&of_mallory).get("/api/token/2").status, 200);
+    assert_eq!(refused(&of_alice), revoked);
+    // Not even if the old name comes back.
+    api.world
+        .change("UPDATE users SET username = 'alice' WHERE id = 2");
+    assert_eq!(refused(&of_alice), revoked);
+    assert_eq!(refused(&of_mallory), revoked);
+    let again = issue("alice");
+    assert_eq!(refused(&of_alice), revoked);
+    assert_eq!(api.user(&again).get("/api/token/2").status, 200);
+
+    // Whoever is gone for good is revoked by the id.
+    api.world.change("DELETE FROM users WHERE id = 2");
+    let by_id = api.world.run(&["user", "token", "2", "--revoke-all"]);
+    by_id.says(0, &["id 2, who is no user now", "is revoked"]);
+    assert_eq!(refused(&again), revoked);
+}
+
+#[test]
 fn keys_and_tokens_stay_out_of_the_log() {
     let api = Api::new("new-api-2026-02.db");
     let made = api

@@ -54,13 +54,13 @@ impl FromRequestParts<Arc<TokenApi>> for Caller {
             api.throttle.failed(peer);
             refuse(message, None)
         })?;
-        let caller = Self {
+        let mut caller = Self {
             api: Arc::clone(api),
             claim,
             peer,
             locale,
         };
-        caller.check_generation().await?;
+        caller.claim = caller.settled().await?;
         Ok(caller)
     }
 }
@@ -77,16 +77,17 @@ impl TokenApi {
 }
 
 impl Caller {
-    /// A revoked bearer opens nothing.
-    async fn check_generation(&self) -> Result<(), Refusal> {
-        let Some((user, generation)) = self.claim.bearer() else {
-            return Ok(());
+    /// The claim as our state sees it now: a revoked bearer opens nothing.
+    async fn settled(&self) -> Result<Claim, Refusal> {
+        let mut claim = self.claim.clone();
+        let Some(user) = claim.bearer() else {
+            return Ok(claim);
         };
-        let read = move |db: &_| bearer::generation(db, user);
-        match self.api.store.read(read).await {
-            Ok(current) if current == generation => Ok(()),
-            Ok(_) => Err(self.refuse(Message::BearerRevoked)),
-            Err(error) => Err(self.stateless(&error)),
+        let standing = self.api.store.read(move |db| bearer::standing(db, user));
+        let standing = standing.await.map_err(|error| self.stateless(&error))?;
+        match claim.settle(standing) {
+            Ok(()) => Ok(claim),
+            Err(message) => Err(self.refuse(message)),
         }
     }
 
@@ -137,13 +138,13 @@ impl Caller {
         self.outcome(found.await)
     }
 
-    /// Writes as the user who calls.
+    /// Writes as the user who calls. That may be long after the call came: a bearer is looked at again.
     pub(super) async fn alter<T: Send + 'static>(
         &self,
         job: impl Fn(&Tables<'_>, &User) -> Result<T, Halt<Message>> + Send + Sync + 'static,
     ) -> Result<T, Refusal> {
-        let claim = self.claim.clone();
         let gateway = self.gateway().await?;
+        let claim = self.settled().await?;
         let done = gateway.alter(move |tables| job(tables, &claim.user(tables)?));
         self.outcome(done.await)
     }
