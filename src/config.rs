@@ -128,7 +128,7 @@ impl Config {
     /// The API's two secrets, which `serve` and `check` demand.
     ///
     /// # Errors
-    /// When one is not set, too short, copied from documentation, or both are the same.
+    /// When one is not set, too short, copied from documentation, or the same as another.
     pub fn api_secrets(&self) -> Result<ApiSecrets, Problems> {
         self.api.secrets(self.path.as_ref())
     }
@@ -155,6 +155,10 @@ impl Config {
                 !is_same(self.gateway.as_ref(), new.gateway.as_ref()),
             ),
             ("log.dir", self.log.dir != new.log.dir),
+            (
+                "locale (of the API; notices take it over)",
+                self.locale != new.locale,
+            ),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed);
         let others = keys.map(|(key, _)| key);

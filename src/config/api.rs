@@ -161,10 +161,11 @@ impl ApiSettings {
         };
         look("api.token_secret", token_secret, TOKEN_SECRET);
         look("api.hashids_salt", hashids_salt, HASHIDS_SALT);
-        if token_secret.value.expose_secret() == hashids_salt.value.expose_secret() {
-            let fault = "is the same as api.token_secret".to_owned();
-            problems.push(weak("api.hashids_salt", hashids_salt, fault));
+        // What it signed still counts: whoever guesses it writes bearers of today.
+        if let Some(previous) = &self.token_secret_previous {
+            look("api.token_secret_previous", previous, TOKEN_SECRET);
         }
+        problems.extend(self.twins());
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
@@ -176,6 +177,26 @@ impl ApiSettings {
                 .map(|secret| secret.value),
             hashids_salt: hashids_salt.value.clone(),
         })
+    }
+
+    /// Each secret that is the same as one before it.
+    fn twins(&self) -> Vec<Problem> {
+        let secrets = [
+            ("api.token_secret", &self.token_secret),
+            ("api.hashids_salt", &self.hashids_salt),
+            ("api.token_secret_previous", &self.token_secret_previous),
+        ];
+        let given = secrets
+            .into_iter()
+            .filter_map(|(key, secret)| Some((key, secret.as_ref()?)));
+        let given: Vec<(&str, &Secret)> = given.collect();
+        let text = |secret: &Secret| super::secret_text(&secret.value);
+        let twin = |(place, (key, secret)): (usize, &(&str, &Secret))| {
+            let mut earlier = given[..place].iter();
+            let (other, _) = earlier.find(|(_, other)| text(other) == text(secret))?;
+            Some(weak(key, secret, format!("is the same as {other}")))
+        };
+        given.iter().enumerate().filter_map(twin).collect()
     }
 
     /// The first half of the message is One-Hub's, which people search for.

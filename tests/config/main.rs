@@ -286,6 +286,31 @@ fn api_secrets_are_demanded_and_must_be_strong() {
         .variable("TOKEN_SECRET", strong)
         .variable("HASHIDS_SALT", "a salt of its users");
     assert!(good.config().api_secrets().is_ok());
+    let after = |previous: &str| {
+        let place = Place::new()
+            .variable("TOKEN_SECRET", strong)
+            .variable("HASHIDS_SALT", "a salt of its users, and a long one")
+            .variable("KEYFRESH_API__TOKEN_SECRET_PREVIOUS", previous);
+        let refused = place.config().api_secrets().err();
+        refused.map_or_else(String::new, |problems| problems.to_string())
+    };
+    for (previous, fault) in [
+        ("x", "has 1 characters, expected at least 32"),
+        (
+            "your_random_string_here_and_more_of_it",
+            "is a value copied",
+        ),
+        (strong, "is the same as api.token_secret;"),
+        (
+            "a salt of its users, and a long one",
+            "is the same as api.hashids_salt;",
+        ),
+    ] {
+        let told = after(previous);
+        let key = "api.token_secret_previous: ";
+        assert!(told.contains(&format!("{key}{fault}")), "{told}");
+    }
+    assert_eq!(after(&strong.replace('f', "0")), "");
 }
 
 #[test]
@@ -302,7 +327,7 @@ fn what_needs_a_restart_is_named() {
     check(before, &[]);
     check(
         "locale = \"en\"\n[gateway]\ndatabase = \"a.db\"\n[log]\nlevel = \"debug\"\n",
-        &[],
+        &["locale (of the API; notices take it over)"],
     );
     check(
         "[gateway]\ndatabase = \"a.db\"\nbusy_timeout = \"1s\"\n",
