@@ -146,7 +146,12 @@ pub enum Error {
         /// How long it ran.
         after: Duration,
     },
-    /// The database's thread could not be started, or the job panicked.
+    /// The job panicked, and what it did was undone.
+    #[error(
+        "a request of ours ended in a panic and was undone: this is a fault in keyfresh, report it"
+    )]
+    Panicked,
+    /// The database's thread could not be started, or has ended.
     #[error("the database thread does not run: restart keyfresh")]
     Stopped,
 }

@@ -78,7 +78,7 @@ async fn jobs_share_commits_and_each_undoes_itself_alone() {
     }
     for (number, answer) in race.join_all().await {
         match number % 10 {
-            7 => assert!(matches!(answer, Err(Error::Stopped))),
+            7 => assert!(matches!(answer, Err(Error::Panicked))),
             8 => assert!(matches!(answer, Err(Error::Engine { .. }))),
             9 => assert_eq!(answer.unwrap(), Err(number)),
             _ => assert_eq!(answer.unwrap(), Ok(1)),

@@ -234,7 +234,10 @@ fn share(
     while let Some(mut work) = next.take() {
         match run(file, &session, &mut *work) {
             End::Keep | End::Undo => answers.push((work, None)),
-            End::Panic => return false,
+            End::Panic => {
+                answers.push((work, Some(Trouble::Lasting(Error::Panicked))));
+                return false;
+            }
             End::Fault(fault) => {
                 let trouble = file.judge(fault);
                 let sound = trouble.spares_the_connection();
@@ -314,7 +317,11 @@ impl Batch {
         let kept = matches!(end, End::Keep);
         match end {
             End::Keep | End::Undo => self.works.push((work, None)),
-            End::Panic => self.sound = false,
+            End::Panic => {
+                self.sound = false;
+                // At once: a batch that runs again runs without it.
+                work.reply(Some(Trouble::Lasting(Error::Panicked)));
+            }
             End::Fault(fault) => {
                 let trouble = file.judge(fault);
                 self.sound &= trouble.spares_the_connection();
@@ -355,7 +362,7 @@ impl Batch {
 
 fn run(file: &File, session: &Session<'_>, work: &mut dyn Work) -> End {
     file.deadline.arm();
-    // A job that panics is dropped unanswered; its connection is closed.
+    // After a panic the connection is closed.
     let end = catch_unwind(AssertUnwindSafe(|| work.run(session)));
     file.deadline.disarm();
     end.unwrap_or(End::Panic)
