@@ -25,6 +25,13 @@ impl Findings {
         self.failed = true;
         println!("FAIL  {text}");
     }
+
+    /// What could not be looked at, for a lock or a damaged table, keeps nothing else from being told.
+    fn failure(&mut self, looked: Result<()>) {
+        if let Err(error) = looked {
+            self.bad(&format!("{error:#}"));
+        }
+    }
 }
 
 fn good(text: &str) {
@@ -46,19 +53,22 @@ pub(super) fn run(environment: &Environment) -> Result<bool> {
     }
     runtime()?.block_on(async {
         let store = state(&config, &mut findings);
-        secrets(&config, store.as_ref(), &mut findings).await?;
+        let known = secrets(&config, store.as_ref(), &mut findings).await;
+        findings.failure(known);
         if config.gateway.is_none() && store.is_some() {
             embedded(&config, &mut findings).await;
         }
         if let Some(gateway) = gateway(&config, &mut findings).await {
-            signing(&config, &gateway, &mut findings).await?;
-            channels(&config, &gateway, store.as_ref(), &mut findings).await?;
+            let signed = signing(&config, &gateway, &mut findings).await;
+            findings.failure(signed);
+            let found = channels(&config, &gateway, store.as_ref(), &mut findings).await;
+            findings.failure(found);
         }
         if let Some(store) = &store {
-            credentials(&config, store, &mut findings).await?;
+            let adopted = credentials(&config, store, &mut findings).await;
+            findings.failure(adopted);
         }
-        anyhow::Ok(())
-    })?;
+    });
     if config.notifiers.is_empty() {
         note("no notifier: nobody is told of a dead login; add [notify.wechat]");
     }
