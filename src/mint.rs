@@ -161,9 +161,19 @@ impl Mint {
     #[must_use]
     pub fn verify(&self, key: &str) -> Option<Verified> {
         let key = key.strip_prefix("sk-").unwrap_or(key);
+        self.signed(key).and_then(|(by, _)| self.keys.read(key, by))
+    }
+
+    /// The secret that signed `key`, with or without `sk-`, whatever `HASHIDS_SALT` it was made with.
+    #[must_use]
+    pub fn signer(&self, key: &str) -> Option<Signer> {
+        self.signed(key.strip_prefix("sk-").unwrap_or(key))
+            .map(|(by, _)| by)
+    }
+
+    fn signed(&self, key: &str) -> Option<(Signer, &Signing)> {
         self.signers()
             .find(|(_, signing)| key::is_signed(&signing.keys, key))
-            .and_then(|(by, _)| self.keys.read(key, by))
     }
 
     /// The id as outsiders see it: `t` and at least 7 characters 0-9a-zA-Z, never a number.

@@ -170,6 +170,13 @@ fn a_key_tells_who_made_it_and_for_whom() {
         .run_with("\n", &["token", "verify"])
         .says(1, &["expected on standard input"]);
 
+    world.secret("hashids_salt", "yet-another-salt");
+    verify(key, &[]).says(
+        1,
+        &["signed with token_secret, but made with another hashids_salt"],
+    );
+    world.secret("hashids_salt", "another-test-value");
+
     world.secret("token_secret", NEW);
     world.secret("previous", OLD);
     world.edit(
@@ -224,6 +231,13 @@ fn one_hubs_keys_are_known_by_its_own_secret() {
         .says(0, &["ok    One-Hub's newest key verifies"]);
     let daemon = world.serve();
     assert!(!daemon.stop().stderr.contains(makes_none));
+    // What cannot be looked at keeps nothing else from being told.
+    world.change("ALTER TABLE tokens RENAME TO lost");
+    world.run(&["check"]).says(
+        1,
+        &["FAIL", "failed: check the disk", "channel 1", "notifier"],
+    );
+    world.change("ALTER TABLE lost RENAME TO tokens");
     // A deleted key, or one from before signatures, proves nothing.
     world.change("UPDATE tokens SET key = id || substr(key, 1, 40) WHERE deleted_at IS NULL");
     world.run(&["check"]).says(0, &["ok    gateway"]);

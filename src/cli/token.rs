@@ -15,7 +15,7 @@ use crate::store::{Lock, Store};
 /// What `token verify --json` prints; times are RFC 3339 UTC.
 #[derive(Default, Serialize)]
 struct Report {
-    /// Whether a secret of this installation made the key.
+    /// Whether this installation made the key, with the salt that it has now.
     ours: bool,
     /// `keyfresh` or `one-hub`: whose format it has.
     format: Option<&'static str>,
@@ -42,10 +42,7 @@ pub(super) fn verify(config: &Config, json: bool) -> Result<bool> {
             format: Some("keyfresh"),
             user: Some(found.user),
             created: Some(found.created),
-            secret: Some(match found.by {
-                Signer::Current => "token_secret",
-                Signer::Previous => "token_secret_previous",
-            }),
+            secret: Some(name(found.by)),
             ..Report::default()
         }
     } else if let Some((token, user)) = one_hub.and_then(|mint| mint.verify(key)) {
@@ -58,7 +55,10 @@ pub(super) fn verify(config: &Config, json: bool) -> Result<bool> {
             ..Report::default()
         }
     } else {
-        Report::default()
+        Report {
+            secret: mint.signer(key).map(name),
+            ..Report::default()
+        }
     };
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -66,6 +66,13 @@ pub(super) fn verify(config: &Config, json: bool) -> Result<bool> {
         println!("{}", report.told(config));
     }
     Ok(report.ours)
+}
+
+fn name(signer: Signer) -> &'static str {
+    match signer {
+        Signer::Current => "token_secret",
+        Signer::Previous => "token_secret_previous",
+    }
 }
 
 impl Report {
@@ -82,7 +89,12 @@ impl Report {
             (Some(user), Some(token), None) => format!(
                 "One-Hub's: token {token} of user {user}, signed with gateway.user_token_secret, by One-Hub or by keyfresh"
             ),
-            _ => "not ours: no secret of this installation signed it".to_owned(),
+            _ => match self.secret {
+                Some(secret) => format!(
+                    "signed with {secret}, but made with another hashids_salt: for whom and when cannot be told"
+                ),
+                None => "not ours: no secret of this installation signed it".to_owned(),
+            },
         }
     }
 }
