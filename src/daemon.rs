@@ -67,7 +67,8 @@ impl Parts {
         // Before anything happens, so that none of it is missed.
         let couriers = couriers(config, &store, &http, &clock).await?;
         adopt(config, &store, &clock).await?;
-        let linked = config.gateway.clone().map(OnDemand::new).map(Arc::new);
+        let linked = config.gateway.clone();
+        let linked = linked.map(|settings| Arc::new(OnDemand::new(settings, clock.clone())));
         let links = Arc::new(Links::new(
             store.clone(),
             linked.clone(),
@@ -107,7 +108,7 @@ impl Parts {
     pub fn gateway(&self, config: &Config) -> Result<Arc<OnDemand>, store::Error> {
         match &self.linked {
             Some(linked) => Ok(Arc::clone(linked)),
-            None => gateway(config).map(Arc::new),
+            None => gateway_at(config, &self.clock).map(Arc::new),
         }
     }
 
@@ -158,9 +159,13 @@ impl Parts {
 /// # Errors
 /// [`store::Error::NoEmbedded`] when no gateway is configured and `init` made no database for that.
 pub fn gateway(config: &Config) -> Result<OnDemand, store::Error> {
+    gateway_at(config, &Clock::system())
+}
+
+fn gateway_at(config: &Config, clock: &Clock) -> Result<OnDemand, store::Error> {
     Ok(match &config.gateway {
-        Some(settings) => OnDemand::new(settings.clone()),
-        None => OnDemand::embedded(store::embedded::find(&config.state_dir)?),
+        Some(settings) => OnDemand::new(settings.clone(), clock.clone()),
+        None => OnDemand::embedded(store::embedded::find(&config.state_dir)?, clock.clone()),
     })
 }
 

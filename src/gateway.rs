@@ -157,6 +157,37 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether waiting may help: the database is locked, or was busy with others.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.passes(),
+            Self::Database(error) => matches!(
+                error,
+                database::Error::Busy { .. } | database::Error::Overrun { .. }
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether the database could not be opened: who looks after the gateway knows, or will.
+    #[must_use]
+    pub fn is_of_opening(&self) -> bool {
+        match self {
+            Self::Shared(_) => true,
+            Self::Database(error) => matches!(
+                error,
+                database::Error::Missing(_)
+                    | database::Error::NotFile(_)
+                    | database::Error::Empty(_)
+                    | database::Error::NotDatabase(_)
+                    | database::Error::Denied { .. }
+                    | database::Error::Unrecognised { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether other channels may be written all the same.
     #[must_use]
     pub fn is_of_one_channel(&self) -> bool {

@@ -11,6 +11,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use keyfresh::clock::Clock;
 use keyfresh::database;
 use keyfresh::gateway::json_key::JsonKey;
 use keyfresh::gateway::{
@@ -280,18 +282,24 @@ async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
     let world = World::new("one-api.db");
     let holder = Connection::open(&world.path).unwrap();
     holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let gateway = OnDemand::new(Settings {
+    let settings = Settings {
         busy_timeout: Duration::from_millis(20),
         ..world.settings()
-    });
+    };
+    let clock = Clock::manual(Clock::system().now());
+    let gateway = OnDemand::new(settings, clock.clone());
+    assert!(!gateway.is_ailing());
     let (one, two) = tokio::join!(gateway.gateway(), gateway.gateway());
     match (one.err().unwrap(), two.err().unwrap()) {
         (Error::Shared(one), Error::Shared(two)) => assert!(Arc::ptr_eq(&one, &two), "{two}"),
         other => panic!("{other:?}"),
     }
-    let third = gateway.gateway().await;
-    assert!(third.is_err());
+    let third = gateway.gateway().await.err().unwrap();
+    assert!(third.passes() && gateway.is_ailing(), "{third:?}");
     holder.execute_batch("COMMIT").unwrap();
+    // For a second the failure stands, lest each call starts threads.
+    assert!(gateway.gateway().await.is_err());
+    clock.set(clock.now() + TimeDelta::seconds(1));
     let gateways = [
         gateway.gateway().await.unwrap(),
         gateway.gateway().await.unwrap(),
@@ -300,4 +308,15 @@ async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
         gateways.map(|gateway| gateway.kind().name()),
         ["one-api"; 2]
     );
+    assert!(!gateway.is_ailing());
+    let away = world.folder.path().join("away");
+    fs::rename(&world.path, &away).unwrap();
+    let missing = gateway.look().await.err().unwrap();
+    assert!(
+        missing.is_of_opening() && gateway.is_ailing(),
+        "{missing:?}"
+    );
+    fs::rename(&away, &world.path).unwrap();
+    gateway.look().await.unwrap();
+    assert!(!gateway.is_ailing());
 }

@@ -59,7 +59,7 @@ impl Linked {
             .unwrap();
         let links = Links::new(
             store.clone(),
-            Some(Arc::new(OnDemand::new(settings))),
+            Some(Arc::new(OnDemand::new(settings, clock.clone()))),
             Http::new().unwrap(),
             clock.clone(),
             Arc::clone(&wakers),

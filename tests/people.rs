@@ -15,6 +15,7 @@ use keyfresh::secret::SecretString;
 use serde_json::Value;
 use support::database::FIXTURES;
 use support::installation::{Installation, mode};
+use support::until;
 
 /// A configuration without a gateway, and no state yet.
 fn without_a_gateway() -> Installation {
@@ -145,6 +146,23 @@ fn the_embedded_database_has_users_of_our_own() {
         .run(&["user", "token", "中文 name"])
         .says(0, &["(id 2)"]);
     daemon.stop();
+}
+
+#[test]
+fn an_embedded_database_that_cannot_be_used_shows_in_readyz() {
+    let world = without_a_gateway();
+    world.done(&INIT);
+    let embedded = world.path("state/gateway.db");
+    let whole = fs::read(&embedded).unwrap();
+    fs::write(&embedded, "no database at all").unwrap();
+    let daemon = world.serve();
+    until("it is not ready", || {
+        (daemon.page("/readyz").0 == 503).then_some(())
+    });
+    fs::write(&embedded, whole).unwrap();
+    until("it is ready", || {
+        (daemon.page("/readyz").0 == 200).then_some(())
+    });
 }
 
 /// The bearer that `arguments` print, alone on standard output.

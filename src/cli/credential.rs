@@ -70,11 +70,13 @@ pub(super) fn replace(config: &Config, name: &str) -> Result<bool> {
 /// Declares the keys that now stand in `name`'s channels ours to replace.
 pub(super) fn take_over(config: &Config, name: &str) -> Result<bool> {
     let store = Store::open(&config.state_dir)?;
+    let clock = Clock::system();
+    let gateway = config.gateway.clone();
     let links = Arc::new(Links::new(
         store,
-        config.gateway.clone().map(OnDemand::new).map(Arc::new),
+        gateway.map(|settings| Arc::new(OnDemand::new(settings, clock.clone()))),
         Http::new()?,
-        Clock::system(),
+        clock,
         Arc::new(Wakers::default()),
     ));
     let taken = runtime()?.block_on(links.take_over(name))?;

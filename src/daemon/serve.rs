@@ -9,13 +9,14 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::reload::Reloader;
 use super::{Parts, one_hub, secrets, token_api};
 use crate::api::{self, Readiness, Terms, TokenApi};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, Environment};
+use crate::gateway::OnDemand;
 use crate::notify::EventKind;
 use crate::refresh::Wakers;
 use crate::schedule;
@@ -24,6 +25,9 @@ use crate::telemetry::{self, Telemetry, chain};
 
 /// How often another process's change of the state is looked for.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How often a gateway that cannot be used is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long an event is kept once every notifier is past it.
 const EVENTS_KEEP: TimeDelta = TimeDelta::days(30);
@@ -87,13 +91,19 @@ async fn run(
         parts.clock.clone(),
         stopped.clone(),
     ));
+    let gateway = Arc::clone(&tokens.gateway);
+    loops.spawn(look_again(
+        Arc::clone(&gateway),
+        parts.clock.clone(),
+        stopped.clone(),
+    ));
     let terms = Terms {
         tls: reloader.identity(),
         trusted_proxies,
         locale,
     };
     info!(listen = %listener, tls = terms.tls.is_some(), "listening");
-    let router = api::router(readiness(&parts), Some(tokens));
+    let router = api::router(readiness(&parts, gateway), Some(tokens));
     loops.spawn(api::serve(listener, router, terms, until(stopped.clone())));
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("refreshing")]);
     info!("ready");
@@ -155,14 +165,36 @@ async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::
     }
 }
 
-fn readiness(parts: &Parts) -> api::Probe {
+/// Looks at the API's gateway as long as it cannot be used: a balancer that believes `/readyz` sends no
+/// call that would.
+async fn look_again(gateway: Arc<OnDemand>, clock: Clock, mut stop: watch::Receiver<bool>) {
+    let looking = async {
+        loop {
+            clock.pause(LOOK).await;
+            if gateway.is_ailing()
+                && let Err(error) = gateway.look().await
+            {
+                debug!(
+                    error = chain(&error),
+                    "the API's gateway still cannot be used"
+                );
+            }
+        }
+    };
+    tokio::select! {
+        () = looking => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+fn readiness(parts: &Parts, gateway: Arc<OnDemand>) -> api::Probe {
     let (store, links) = (parts.store.clone(), Arc::clone(&parts.links));
     Arc::new(move || {
         let mut obstacles = Vec::new();
         if !store.is_trusted() {
             obstacles.push("our own state could not be written: mend the disk and restart");
         }
-        if links.is_ailing() {
+        if links.is_ailing() || gateway.is_ailing() {
             obstacles.push("the gateway's database cannot be read or written");
         }
         Readiness { obstacles }

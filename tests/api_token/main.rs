@@ -14,6 +14,7 @@ mod style;
 
 use client::Api;
 use serde_json::{Value, json};
+use support::installation::Installation;
 
 /// Alice of New API's databases, whose tokens most are.
 const ALICE: &str = "fixture-access-token-alice-00002";
@@ -159,6 +160,24 @@ fn a_dead_token_is_cured_and_enabled_in_one_call() {
         (&cured["status"], &cured["remain_quota"]),
         (&json!(1), &json!(0))
     );
+}
+
+#[test]
+fn a_gateway_that_is_locked_when_first_called_is_busy() {
+    let world = Installation::new("new-api-2026-02.db");
+    world.edit("[gateway]\n", "[gateway]\nbusy_timeout = \"1s\"\n");
+    let holder = world.other();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let api = Api::of(world);
+    let answer = api.user(ALICE).get("/api/token/2");
+    let told = "The database is busy, please try again later";
+    assert_eq!(answer.refused(503), told);
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    let log = api.log();
+    let mut lines = log.lines();
+    let line = lines.find(|line| line.contains("a call cannot be answered"));
+    assert!(line.is_some_and(|line| line.contains("WARN")), "{log}");
+    holder.execute_batch("COMMIT").unwrap();
 }
 
 #[test]

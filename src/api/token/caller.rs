@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::answer::{Ids, Paged, Row, Rows};
 use super::page::Page;
@@ -14,7 +14,7 @@ use crate::api::auth::Claim;
 use crate::api::envelope::Refusal;
 use crate::api::message::{self, Message};
 use crate::api::{ErrorStatus, Peer};
-use crate::database::{self, Halt};
+use crate::database::Halt;
 use crate::gateway::{self, Gateway, Tables, Token, User};
 use crate::notify::Locale;
 use crate::store::{self, bearer};
@@ -107,14 +107,13 @@ impl Caller {
 
     /// What the gateway's failure means for the caller; its text stays in the log.
     pub(super) fn failed(&self, error: &gateway::Error) -> Refusal {
-        error!(error = chain(error), "a call cannot be answered");
-        let passes = matches!(
-            error,
-            gateway::Error::Database(
-                database::Error::Busy { .. } | database::Error::Overrun { .. }
-            )
-        );
-        self.refuse(if passes {
+        if error.passes() || error.is_of_opening() {
+            warn!(error = chain(error), "a call cannot be answered now");
+        } else {
+            error!(error = chain(error), "a call cannot be answered");
+        }
+        self.api.gateway.failed(error);
+        self.refuse(if error.passes() {
             Message::Busy
         } else {
             Message::Internal
