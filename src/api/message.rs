@@ -4,35 +4,17 @@
 //! `gateways.md` 1.5 and 1.11, `tests/golden`). No text may hold what the caller did not say: no SQL, no
 //! path, no secret. What a refusal looks like on the wire is for `api.rs` to say.
 
+mod expected;
+
 use std::borrow::Cow;
 
 use axum::http::{HeaderMap, StatusCode, header};
 
 use crate::gateway::Unfit;
+use crate::mint::Unusable;
 use crate::notify::Locale;
 
-/// What a field should have held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
-    /// A whole number without fraction or exponent, in 64 bits.
-    Integer,
-    Boolean,
-    Text,
-    /// Texts in an array, or one text with commas.
-    Texts,
-    /// A number or a hashed id.
-    Id,
-    /// Unix seconds after 1970, or -1.
-    Moment,
-    /// 1 or 2, or the status that the token has.
-    StatusByHand,
-    /// Text without the character NUL.
-    NoNul,
-    /// A status, which `status_only` is about.
-    Given,
-    /// An object, or an array of objects.
-    Objects,
-}
+pub(super) use expected::Expected;
 
 /// Why a call is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +58,13 @@ pub(super) enum Message {
     BadAddress(String),
     NoRanges(String),
     Unfit(&'static str),
+    /// Two fields that must agree.
+    Together(&'static str, &'static str),
     TooMany(usize),
     KeyNotMade,
     KeySecretMissing,
     KeySecretForeign,
-    KeyUnusable,
+    KeyUnusable(Unusable),
     /// A refusal of one object of several, by its place from 0.
     InArray(usize, Box<Message>),
 }
@@ -122,10 +106,15 @@ impl Message {
             | Self::EnableExhausted
             | Self::KeySecretMissing
             | Self::KeySecretForeign
-            | Self::KeyUnusable => StatusCode::CONFLICT,
+            | Self::KeyUnusable(_) => StatusCode::CONFLICT,
             Self::InArray(_, inner) => inner.status(),
             _ => StatusCode::BAD_REQUEST,
         }
+    }
+
+    /// The same, of one object of several.
+    pub(super) fn of_item(self, place: usize) -> Self {
+        Self::InArray(place, Box::new(self))
     }
 
     /// Whether it is about who calls, which counts as a failed login.
@@ -187,6 +176,17 @@ impl Message {
                 format!("参数错误：该网关不支持 {field}").into(),
                 format!("Invalid parameters: this gateway cannot hold {field}").into(),
             ),
+            Self::Together(field, other) => (
+                format!("参数错误：该网关要求 {field} 与 {other} 一致：列表非空即启用，列表为空即不启用").into(),
+                format!("Invalid parameters: in this gateway {field} and {other} go together: a list is in force, an empty one is not").into(),
+            ),
+            Self::KeyUnusable(reason) => {
+                let (chinese, english) = unusable(*reason);
+                (
+                    format!("生成令牌失败：One-Hub 不会接受这样的密钥，{chinese}").into(),
+                    format!("Failed to generate the token: One-Hub would not accept such a key, {english}").into(),
+                )
+            }
             Self::TooMany(most) => (
                 format!("参数错误：一次最多创建 {most} 个令牌").into(),
                 format!("Invalid parameters: at most {most} tokens at once").into(),
@@ -306,10 +306,6 @@ impl Message {
                 "生成令牌失败：gateway.user_token_secret 与 One-Hub 的不一致",
                 "Failed to generate the token: gateway.user_token_secret is not One-Hub's",
             ),
-            Self::KeyUnusable => (
-                "生成令牌失败：该网关不接受此编号的密钥",
-                "Failed to generate the token: the gateway would not accept the key of this id",
-            ),
             _ => ("参数错误", "Invalid parameters"),
         }
     }
@@ -317,42 +313,30 @@ impl Message {
 
 impl From<Unfit> for Message {
     fn from(unfit: Unfit) -> Self {
-        Self::Unfit(unfit.field)
+        match unfit.partner {
+            Some(partner) => Self::Together(unfit.field, partner),
+            None => Self::Unfit(unfit.field),
+        }
     }
 }
 
-impl Expected {
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Integer => ("应为整数", "must be an integer"),
-            Self::Boolean => ("应为布尔值", "must be a boolean"),
-            Self::Text => ("应为字符串", "must be a string"),
-            Self::Texts => (
-                "应为字符串或字符串数组",
-                "must be a string or an array of strings",
-            ),
-            Self::Id => (
-                "应为数字或令牌编号",
-                "must be a number or a token's public id",
-            ),
-            Self::Moment => (
-                "应为 Unix 时间戳（秒），或 -1 表示永不过期",
-                "must be unix seconds, or -1 for never",
-            ),
-            Self::StatusByHand => (
-                "只能设为 1（启用）或 2（禁用）",
-                "can be set to 1 (enabled) or 2 (disabled) only",
-            ),
-            Self::NoNul => (
-                "不能包含空字符（NUL）",
-                "must not contain the character NUL",
-            ),
-            Self::Given => ("不能为空", "must be given"),
-            Self::Objects => (
-                "应为对象或对象数组",
-                "must be an object or an array of objects",
-            ),
-        }
+/// Why One-Hub's relay would refuse a key.
+fn unusable(reason: Unusable) -> (&'static str, &'static str) {
+    match reason {
+        Unusable::Ids => ("编号须大于 0", "for ids begin at 1"),
+        Unusable::Separator => (
+            "因为 HASHIDS_SALT 含有“_”",
+            "for its HASHIDS_SALT holds `_`",
+        ),
+        Unusable::Channel => (
+            "因为 HASHIDS_SALT 含有“#”",
+            "for its HASHIDS_SALT holds `#`",
+        ),
+        Unusable::Length(_) => (
+            "因为 HASHIDS_SALT 太短",
+            "for its HASHIDS_SALT is too short",
+        ),
+        Unusable::Blocked => ("因为其中含有屏蔽词", "for it would hold a blocked word"),
     }
 }
 

@@ -75,10 +75,8 @@ pub async fn signing(
         .await?;
     Ok(match newest {
         None => Signing::Unproved,
-        Some((token, user, key)) if mint.verify(key.expose_secret()) == Some((token, user)) => {
-            Signing::Proved
-        }
-        Some((token, ..)) => Signing::Foreign { token },
+        Some((token, key)) if mint.made(key.expose_secret(), token) => Signing::Proved,
+        Some((token, _)) => Signing::Foreign { token },
     })
 }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::Kind;
 use super::layout::{Holds, Layout, MOST_QUOTA, TokenLayout};
-use super::token::column::{Own, text};
+use super::token::column::{Misfit, Own, text};
 use super::token::{Native, Token, TokenChange};
 use crate::database::{Form, Value};
 
@@ -79,9 +79,14 @@ static TOKENS: TokenLayout = TokenLayout {
     },
 };
 
+const APART: Misfit = Misfit {
+    field: "model_limits",
+    partner: Some("model_limits_enabled"),
+};
+
 /// A list that is not in force cannot be held, nor can a limit to no model at all. Who switches the
 /// limit off without a word of the list gives the list up.
-fn models(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>, &'static str> {
+fn models(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>, Misfit> {
     if change.model_limits_enabled.is_none() && change.model_limits.is_none() {
         return Ok(None);
     }
@@ -95,15 +100,15 @@ fn models(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>,
     match (enabled, list) {
         (false, "") => Ok(Some(Value::Null)),
         (true, list) if !list.is_empty() => Ok(Some(text(list))),
-        _ => Err("model_limits"),
+        _ => Err(APART),
     }
 }
 
-fn subnet(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>, &'static str> {
+fn subnet(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>, Misfit> {
     let Some(wished) = &change.allow_ips else {
         return Ok(None);
     };
-    let subnet = subnets(wished).ok_or("allow_ips")?;
+    let subnet = subnets(wished).ok_or(Misfit::of("allow_ips"))?;
     let held = Native::Text(Some(subnet.clone()));
     let is_held = stored.is_some_and(|token| token.native("subnet") == Some(&held));
     Ok((!is_held).then(|| text(subnet)))
@@ -156,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_list_of_models_is_in_force_or_is_not() {
-        let check = |change: (Option<bool>, Option<&str>), column: Result<Option<&str>, &str>| {
+        let check = |change: (Option<bool>, Option<&str>), column: Result<Option<&str>, Misfit>| {
             let change = TokenChange {
                 model_limits_enabled: change.0,
                 model_limits: change.1.map(str::to_owned),
@@ -175,9 +180,9 @@ mod tests {
         check((Some(false), None), Ok(Some("NULL")));
         check((None, Some("")), Ok(Some("NULL")));
         check((Some(true), Some("a,b")), Ok(Some("a,b")));
-        check((Some(true), Some("")), Err("model_limits"));
-        check((Some(true), None), Err("model_limits"));
-        check((Some(false), Some("a")), Err("model_limits"));
-        check((None, Some("a")), Err("model_limits"));
+        check((Some(true), Some("")), Err(APART));
+        check((Some(true), None), Err(APART));
+        check((Some(false), Some("a")), Err(APART));
+        check((None, Some("a")), Err(APART));
     }
 }

@@ -13,19 +13,19 @@ const SIGNED: usize = 59;
 const LOOK: usize = 1000;
 
 impl Tables<'_> {
-    /// `id`, `user_id` and `key` of the newest token that One-Hub signed, if there is one among the
-    /// newest tokens.
+    /// `id` and `key` of the newest token that One-Hub signed, if there is one among the newest tokens.
+    /// Whose it was the key alone tells: One-Hub moves tokens from user to user.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn newest_signed_key(&self) -> Result<Option<(i64, i64, SecretString)>, Fault> {
+    pub fn newest_signed_key(&self) -> Result<Option<(i64, SecretString)>, Fault> {
         let alive = self.layout.alive("tokens");
         let sql = format!(
-            r#"SELECT "id", "user_id", "key" FROM "tokens" WHERE 1 = 1{alive} ORDER BY "id" DESC LIMIT {LOOK}"#
+            r#"SELECT "id", "key" FROM "tokens" WHERE 1 = 1{alive} ORDER BY "id" DESC LIMIT {LOOK}"#
         );
         let rows = self.session.rows(&sql, &[], |row| {
-            let key = row.text(2);
-            (key.len() == SIGNED).then(|| (row.int(0), row.int(1), SecretString::from(key)))
+            let key = row.text(1);
+            (key.len() == SIGNED).then(|| (row.int(0), SecretString::from(key)))
         })?;
         Ok(rows.into_iter().flatten().next())
     }

@@ -119,6 +119,8 @@ pub struct TokenChange {
 pub struct Unfit {
     /// The field's name in [`Token`].
     pub field: &'static str,
+    /// The field that it has to agree with, where it could be held then.
+    pub partner: Option<&'static str>,
     /// Which gateway.
     pub gateway: Kind,
 }

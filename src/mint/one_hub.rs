@@ -105,6 +105,13 @@ impl OneHubMint {
         Some((i64::try_from(token).ok()?, i64::try_from(user).ok()?))
     }
 
+    /// Whether these settings made the key of this token, whoever's it was then: the signature proves the
+    /// secret, the token's id the alphabet.
+    #[must_use]
+    pub fn made(&self, key: &str, token: i64) -> bool {
+        self.verify(key).is_some_and(|(made, _)| made == token)
+    }
+
     fn code(&self, payload: &str) -> Zeroizing<String> {
         let tag = hmac::sign(&self.signing, payload.as_bytes());
         Zeroizing::new(URL_SAFE_NO_PAD.encode(tag))

@@ -158,6 +158,18 @@ fn one_api_deletes_for_good_and_has_no_groups() {
         .post("/api/token/", &json!({ "group": "vip" }))
         .refusal();
     assert_eq!(grouped, "参数错误：该网关不支持 group");
+    let second = json!([{}, { "group": "vip" }]);
+    let grouped = alice.post("/api/token/", &second).refusal();
+    assert_eq!(grouped, "第 2 项：参数错误：该网关不支持 group");
+    for apart in [
+        json!({ "model_limits": "gpt-4o" }),
+        json!({ "model_limits_enabled": true }),
+    ] {
+        let apart = alice.post("/api/token/", &apart).refusal();
+        let told = "参数错误：该网关要求 model_limits 与 model_limits_enabled 一致：列表非空即启用，列表为空即不启用";
+        assert_eq!(apart, told);
+    }
+    assert_eq!(api.rows(), rows);
     let made = alice
         .post(
             "/api/token/",
@@ -192,6 +204,67 @@ fn one_hub_gets_keys_that_it_would_have_signed() {
         assert_eq!(key.len(), 59);
         assert_eq!(mint.verify(key), Some((row["id"].as_i64().unwrap(), 2)));
     }
+}
+
+#[test]
+fn one_hub_may_give_a_token_to_another_user() {
+    let api = one_hub(Some(SIGNING));
+    let moved = "UPDATE tokens SET user_id = 1 WHERE id = (SELECT max(id) FROM tokens WHERE deleted_at IS NULL)";
+    api.world.change(moved);
+    assert_eq!(
+        api.user(OTHERS_ALICE)
+            .post("/api/token/", &json!({}))
+            .data()["user_id"],
+        2
+    );
+    let checked = api.world.run(&["check"]);
+    checked.says(0, &["ok    One-Hub's newest key verifies"]);
+}
+
+/// One-Hub with an alphabet of its own, none of whose keys is signed yet.
+fn one_hub_of(alphabet: &str) -> Api {
+    let world = Installation::new("one-hub.db");
+    world.edit(
+        "[gateway]\n",
+        &format!("[gateway]\nuser_token_secret = \"{SIGNING}\"\nhashids_salt = \"{alphabet}\"\n"),
+    );
+    world.change("UPDATE tokens SET key = substr(id || key, 1, 48)");
+    Api::of(world)
+}
+
+#[test]
+fn an_id_whose_key_one_hub_would_refuse_is_left_out() {
+    let alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    let api = one_hub_of(alphabet);
+    let mint = OneHubMint::new(&SIGNING.into(), Some(alphabet)).unwrap();
+    let usable: Vec<i64> = (18..200).filter(|id| mint.key(*id, 2).is_ok()).collect();
+    assert_ne!(usable[..60], (18..78).collect::<Vec<_>>());
+    let wishes = json!(vec![json!({}); 60]);
+    let made = api.user(OTHERS_ALICE).post("/api/token/", &wishes).data();
+    assert_eq!(ids(&made), usable[..60]);
+    for row in made.as_array().unwrap() {
+        let key = row["key"].as_str().unwrap();
+        assert!(mint.made(key, row["id"].as_i64().unwrap()), "{row}");
+    }
+}
+
+#[test]
+fn an_alphabet_of_which_one_hub_takes_no_key_is_named() {
+    let api = one_hub_of("abc");
+    // The first ids still fit.
+    api.world
+        .change("UPDATE sqlite_sequence SET seq = 1000000 WHERE name = 'tokens'");
+    let (alice, rows) = (api.user(OTHERS_ALICE), api.rows());
+    let refused = |wish: Value| alice.post("/api/token/", &wish).refusal();
+    let told = "Failed to generate the token: One-Hub would not accept such a key, for its HASHIDS_SALT is too short";
+    assert_eq!(refused(json!({})), told);
+    assert_eq!(refused(json!([{}])), format!("item 1: {told}"));
+    assert_eq!(api.rows(), rows);
+    let log = api.log();
+    assert!(
+        log.contains("WARN") && log.contains("no usable key"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use secrecy::SecretString;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::caller::Caller;
 use super::input::{self, Value};
@@ -35,6 +35,7 @@ pub(super) async fn create(caller: Caller, body: Result<Bytes, BytesRejection>) 
     let now = caller.api.clock.now().timestamp();
     let news = asked.wish.creations(asked.limits, now);
     let news = news.map_err(|message| caller.refuse(message))?;
+    let is_array = matches!(asked.wish, Wanted::Many(_));
     let keys = caller.api.keys(caller.gateway().await?.kind(), user, &news);
     let keys = keys.map_err(|message| caller.refuse(message))?;
     let api = Arc::clone(&caller.api);
@@ -45,20 +46,35 @@ pub(super) async fn create(caller: Caller, body: Result<Bytes, BytesRejection>) 
             }
             api.check_signature(tables)?;
             let pairs = news.iter().zip(&keys);
-            let rows = pairs.map(|(new, key)| {
+            let rows = pairs.enumerate().map(|(place, (new, key))| {
                 let of_id = |id| api.one_hub_key(id, user);
                 let key = match key {
                     Some(made) => Key::Made(made),
                     None => Key::OfId(&of_id),
                 };
-                tables.insert(user, new, key)
+                tables.insert(user, new, key).map_err(|halt| match halt {
+                    Halt::Refused(message) if is_array => Halt::Refused(message.of_item(place)),
+                    halt => halt,
+                })
             });
             rows.collect::<Result<Vec<Token>, _>>()
         })
-        .await?;
-    match (&asked.wish, created.as_slice()) {
-        (Wanted::One(_), [row]) => Ok(success(caller.row(row))),
+        .await
+        .inspect_err(|refusal| tell_unusable(&refusal.message))?;
+    match created.as_slice() {
+        [row] if !is_array => Ok(success(caller.row(row))),
         _ => Ok(success(caller.rows(&created))),
+    }
+}
+
+/// The caller cannot mend One-Hub's alphabet: whoever runs this has to.
+fn tell_unusable(message: &Message) {
+    match message {
+        Message::InArray(_, inner) => tell_unusable(inner),
+        Message::KeyUnusable(reason) => {
+            warn!(reason = chain(reason), "no usable key can be made");
+        }
+        _ => {}
     }
 }
 
@@ -80,7 +96,7 @@ impl Wanted {
                         Value::Object(given) => Wish::of(given),
                         _ => Err(NO_OBJECT),
                     };
-                    wish.map_err(|message| Message::InArray(place, Box::new(message)))
+                    wish.map_err(|message| message.of_item(place))
                 });
                 wishes.collect::<Result<_, _>>().map(Self::Many)
             }
@@ -94,7 +110,7 @@ impl Wanted {
             Self::Many(wishes) => {
                 let news = wishes.iter().enumerate().map(|(place, wish)| {
                     let new = wish.creation(limits, now);
-                    new.map_err(|message| Message::InArray(place, Box::new(message)))
+                    new.map_err(|message| message.of_item(place))
                 });
                 news.collect()
             }
@@ -134,7 +150,7 @@ impl TokenApi {
             return Ok(());
         };
         match tables.newest_signed_key()? {
-            Some((token, user, key)) if mint.verify(key.expose_secret()) != Some((token, user)) => {
+            Some((token, key)) if !mint.made(key.expose_secret(), token) => {
                 Err(Halt::Refused(Message::KeySecretForeign))
             }
             _ => Ok(()),
@@ -143,6 +159,6 @@ impl TokenApi {
 
     fn one_hub_key(&self, token: i64, user: i64) -> Result<SecretString, Message> {
         let mint = self.one_hub.as_ref().ok_or(Message::KeySecretMissing)?;
-        mint.key(token, user).map_err(|_| Message::KeyUnusable)
+        mint.key(token, user).map_err(Message::KeyUnusable)
     }
 }

@@ -16,12 +16,27 @@ pub(in crate::gateway) struct Own {
     /// Takes what is stored over into the token.
     pub(in crate::gateway) read: fn(&mut Token, Cell<'_>),
     /// What it shall hold after a change of the stored token, if anything else; of a row that is yet to
-    /// be made, the column's default if nothing. The error is the field that cannot be held so.
+    /// be made, the column's default if nothing.
     pub(in crate::gateway) write: Write,
 }
 
 pub(in crate::gateway) type Write =
-    fn(Option<&Token>, &TokenChange) -> Result<Option<Value>, &'static str>;
+    fn(Option<&Token>, &TokenChange) -> Result<Option<Value>, Misfit>;
+
+/// What cannot be held so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct Misfit {
+    pub(in crate::gateway) field: &'static str,
+    /// The field that it has to agree with, if that is all.
+    pub(in crate::gateway) partner: Option<&'static str>,
+}
+
+impl Misfit {
+    pub(in crate::gateway) fn of(field: &'static str) -> Self {
+        let partner = None;
+        Self { field, partner }
+    }
+}
 
 /// A column of the row under the cursor.
 #[derive(Clone, Copy)]
