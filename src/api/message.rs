@@ -107,7 +107,7 @@ impl Message {
             | Self::UserHeaderOther
             | Self::UserDisabled
             | Self::RoleTooLow => StatusCode::UNAUTHORIZED,
-            Self::NoSuchPath | Self::NoToken => StatusCode::NOT_FOUND,
+            Self::NoSuchPath | Self::NoToken | Self::NoId => StatusCode::NOT_FOUND,
             Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -132,7 +132,7 @@ impl Message {
     /// Whether its status stands even where the gateways answer 200.
     pub(super) fn is_of_protocol(&self) -> bool {
         match self {
-            Self::NoToken => false,
+            Self::NoToken | Self::NoId => false,
             Self::Malformed => true,
             _ => !matches!(
                 self.status(),
