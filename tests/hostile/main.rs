@@ -1,7 +1,7 @@
 //! Ten thousand hostile requests, and callers who dawdle, hang up or never listen, against the real
 //! program: it goes on serving, tells nothing, and changes nothing in the gateway's database.
 //!
-//! The requests are made of a seed: `KEYFRESH_SEED` repeats a run, a failure tells it.
+//! The requests are made of a seed: `HOSTILE_SEED` repeats a run, a failure tells it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -42,7 +42,7 @@ const DEAF: usize = 20;
 const MEMORY_KB: u64 = 60 * 1024;
 
 fn seed() -> u64 {
-    let given = option_env!("KEYFRESH_SEED").and_then(|text| text.parse().ok());
+    let given = option_env!("HOSTILE_SEED").and_then(|text| text.parse().ok());
     given.unwrap_or(4)
 }
 
@@ -107,12 +107,12 @@ fn dawdlers(address: &str) -> Vec<TcpStream> {
         b"GET / HTTP/1.1\r\nhost: x\r\nx: ",
         b"POST /api/token/ HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{\"na",
     ];
-    let begin = |number: usize| {
+    let call = |number: usize| {
         let stream = TcpStream::connect(address).unwrap();
         (&stream).write_all(begun[number % begun.len()]).unwrap();
         stream
     };
-    (0..DAWDLERS).map(begin).collect()
+    (0..DAWDLERS).map(call).collect()
 }
 
 /// Callers who ask for much and read nothing of it, until nobody takes their questions any more.
