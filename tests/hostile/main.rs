@@ -38,7 +38,7 @@ const SENSIBLE: u64 = 250;
 const DAWDLERS: usize = 40;
 const DEAF: usize = 20;
 
-/// Room for the program in memory, with all its debugging aids.
+/// Room for the program in memory at any moment, with all its debugging aids.
 const MEMORY_KB: u64 = 60 * 1024;
 
 fn seed() -> u64 {
@@ -95,7 +95,7 @@ fn files(daemon: &Daemon) -> usize {
 
 fn memory(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let (_, rest) = status.split_once("VmRSS:").unwrap();
+    let (_, rest) = status.split_once("VmHWM:").unwrap();
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
@@ -182,14 +182,20 @@ fn judge_log(log: &str, secrets: &[String]) {
     }
 }
 
+/// An installation without credentials, which would be refreshed meanwhile, and without a throttle.
+fn unattended() -> Installation {
+    let world = Installation::new("new-api-2026-02.db");
+    world.configure(&format!(
+        "[gateway]\ndatabase = \"sqlite:{}\"\n[state]\ndir = \"state\"\n\
+         [api]\nlisten = \"127.0.0.1:0\"\nauth_failures = 1000000\n[log]\nlevel = \"debug\"\n",
+        world.gateway.display()
+    ));
+    world
+}
+
 #[test]
 fn ten_thousand_hostile_requests_change_nothing() {
-    let world = Installation::new("new-api-2026-02.db");
-    world.edit(
-        "listen = \"127.0.0.1:0\"",
-        "listen = \"127.0.0.1:0\"\nauth_failures = 1000000",
-    );
-    world.edit("level = \"info\"", "level = \"debug\"");
+    let world = unattended();
     let mut secrets = secrets(&world, 2);
     let key = "SELECT key FROM tokens WHERE id = 2";
     let key = world.other().query_row(key, [], |row| row.get(0)).unwrap();
@@ -233,11 +239,15 @@ fn a_connection_may_be_used_for_long_and_half_of_it_closed() {
     let daemon = world.serve();
     let mut stream = TcpStream::connect(daemon.address()).unwrap();
     let ask = format!("GET /api/token/2 HTTP/1.1\r\nhost: x\r\nauthorization: {ALICE}\r\n\r\n");
-    let mut bytes = [0; 4096];
     for _ in 0..500 {
         stream.write_all(ask.as_bytes()).unwrap();
-        let count = stream.read(&mut bytes).unwrap();
-        assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\"success\":true}") {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).unwrap();
+            assert_ne!(count, 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&bytes[..count]);
+        }
     }
     stream.write_all(ask.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
