@@ -123,7 +123,7 @@ async fn list(caller: Caller, uri: Uri) -> Answer {
     Ok(success(caller.paged(page, found.total, &found.tokens)))
 }
 
-/// Own tokens whose name and key contain a text, newest first, at most 1,000.
+/// Own tokens whose name and key contain a text, newest first, at most 1,000 or 4 MiB.
 #[utoipa::path(
     get,
     path = "/api/token/search",

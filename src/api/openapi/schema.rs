@@ -166,7 +166,6 @@ fn token(style: Style) -> Value {
 }
 
 fn wish(style: Style, required: &[&str]) -> Value {
-    let text = json!({ "type": ["string", "null"], "pattern": TEXT });
     let flag = json!({ "type": ["boolean", "null"] });
     let or_null = json!(["integer", "null"]);
     json!({
@@ -185,11 +184,14 @@ fn wish(style: Style, required: &[&str]) -> Value {
             "unlimited_quota": flag,
             "model_limits_enabled": flag,
             "model_limits": {
-                "description": "Models, in an array or joined by commas.",
-                "anyOf": [text, { "type": "array", "items": { "type": "string", "pattern": TEXT } }],
+                "description": "Models, in an array or joined by commas; joined they have at most 4096 bytes.",
+                "anyOf": [
+                    { "type": ["string", "null"], "pattern": TEXT, "maxLength": 4096 },
+                    { "type": "array", "items": { "type": "string", "pattern": TEXT } },
+                ],
             },
             "allow_ips": addresses(),
-            "group": text,
+            "group": { "type": ["string", "null"], "pattern": TEXT, "maxLength": 64 },
             "cross_group_retry": flag,
         },
     })
@@ -217,7 +219,7 @@ fn addresses() -> Value {
         { "type": "string", "format": "ipv6" },
     ]);
     json!({
-        "description": "Addresses and CIDR ranges, v4 or v6: in an array, or between commas or line breaks.",
+        "description": "Addresses and CIDR ranges, v4 or v6: in an array, or between commas or line breaks; one a line they have at most 2048 bytes.",
         "anyOf": [
             { "type": "null" },
             { "anyOf": text },
