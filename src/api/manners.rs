@@ -43,13 +43,8 @@ const BODY_BYTES: usize = 64 * 1024;
 /// reset, not the answer.
 const DISCARDED_BYTES: usize = 16 * BODY_BYTES;
 
-/// What of a path is logged: so many parts, and whole ones only of a path that is not longer. No path of
-/// ours is, but every path with a key or an access token, whose own slashes cut it into short parts.
-const SHOWN_PARTS: usize = 8;
-const SHOWN_LETTERS: usize = 32;
-
-/// What is shown of a longer path.
-const OUR_PARTS: [&str; 5] = ["", "api", "token", "search", "batch"];
+/// The longest id that is logged: a number, or `t` and 14 letters. Every key and access token is longer.
+const SHOWN_LETTERS: usize = 20;
 
 /// Stands in the answer's `X-Request-Id` and in the log; an id that the caller sent is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,22 +254,23 @@ fn shown_method(method: &Method) -> &str {
     }
 }
 
-fn shown_path(path: &str) -> String {
-    let is_short = path.len() <= SHOWN_LETTERS;
-    let parts: Vec<&str> = path
-        .split('/')
-        .take(SHOWN_PARTS)
-        .map(|part| {
-            // Whoever reads the log's JSON may have a terminal that obeys control characters.
-            let is_plain = part.bytes().all(|byte| byte.is_ascii_graphic());
-            if OUR_PARTS.contains(&part) || (is_short && is_plain) {
-                part
-            } else {
-                "…"
-            }
-        })
-        .collect();
-    parts.join("/")
+/// A path of ours as it is; of any other nothing that its caller typed, for that may be an access token,
+/// which slashes of its own cut into short parts.
+fn shown_path(path: &str) -> &str {
+    if let "/" | "/healthz" | "/readyz" | "/api/openapi.json" | "/api/token" | "/api/token/" = path
+    {
+        return path;
+    }
+    let Some(rest) = path.strip_prefix("/api/token/") else {
+        return "…";
+    };
+    let id = rest.strip_suffix('/').unwrap_or(rest);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if id.len() <= SHOWN_LETTERS && id.bytes().all(is_plain) {
+        path
+    } else {
+        "/api/token/…"
+    }
 }
 
 #[cfg(test)]
@@ -296,17 +292,38 @@ mod tests {
     #[test]
     fn what_is_shown_of_a_path() {
         let check = |path: &str, shown: &str| assert_eq!(shown_path(path), shown, "{path}");
-        check("/api/token/", "/api/token/");
-        check(
+        for ours in [
+            "/",
+            "/healthz",
+            "/api/openapi.json",
+            "/api/token",
+            "/api/token/",
+            "/api/token/search",
+            "/api/token/batch/",
+            "/api/token/-5",
+            "/api/token/t4alZIco/",
             "/api/token/12345678901234567890",
-            "/api/token/12345678901234567890",
-        );
-        check("/api/token/sk-0123456789012345678901234567", "/api/token/…");
-        check("*", "*");
-        check("", "");
-        check("/abc/def+ghi/jkl", "/abc/def+ghi/jkl");
-        check("/api/token/abc/def+ghi/jkl=01234567", "/api/token/…/…/…");
-        check(&"/a".repeat(100), "/…/…/…/…/…/…/…");
-        check("/caf\u{e9}/\u{9b}2J/x\u{7f}/y", "/…/…/…/y");
+        ] {
+            check(ours, ours);
+        }
+        // An access token of New API has 28 or 32 letters, and may have slashes.
+        for foreign in [
+            "/api/token/sk-0123456789012345678901234567",
+            "/api/token/0123/5678+0123/567890123456=",
+            "/api/token/012345678901234567890",
+            "/api/token/caf\u{e9}",
+            "/api/token/\u{9b}2J",
+        ] {
+            check(foreign, "/api/token/…");
+        }
+        for foreign in [
+            "",
+            "*",
+            "/012345678901234567890123456=",
+            "/abc/def+ghi/jkl",
+            "/api/tokens",
+        ] {
+            check(foreign, "…");
+        }
     }
 }

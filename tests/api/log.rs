@@ -56,7 +56,7 @@ fn calls_are_told_without_what_is_secret() {
         told,
         [
             call("DEBUG", "GET", "/healthz", 200, "127.0.0.1"),
-            call("INFO", "GET", "/…/…/…", 404, "198.51.100.7"),
+            call("INFO", "GET", "…", 404, "198.51.100.7"),
             call("INFO", "POST", "/healthz", 405, "127.0.0.1"),
             call("INFO", "other", "/", 404, "127.0.0.1"),
         ]
@@ -71,7 +71,7 @@ fn reads_are_told_only_to_who_looks_closer() {
     let daemon = world.serve();
     assert_eq!(daemon.page("/healthz").0, 200);
     assert_eq!(daemon.page("/nowhere").0, 404);
-    daemon.logs("http.path=\"/nowhere\"");
+    daemon.logs("http.path=\"…\"");
     let log = daemon.log();
     assert!(!log.contains("/healthz"), "{log}");
     assert_eq!(daemon.stop().code, Some(0));
