@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::client::Api;
+use crate::support::until;
 use crate::{ALICE, BOB};
 
 const NONE: &str = "无权进行此操作，未登录且未提供 access token";
@@ -72,7 +73,10 @@ fn callers_are_told_apart_in_the_gateways_words() {
         let answer = api.caller(&headers).get("/api/token/?size=1");
         match refusal {
             None => assert_eq!(answer.data()["page"], 1, "{headers}"),
-            Some(message) => assert_eq!(answer.refused(401), message, "{headers}"),
+            Some(message) => {
+                assert_eq!(answer.refused(401), message, "{headers}");
+                assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            }
         }
     }
 }
@@ -181,6 +185,29 @@ fn a_bearer_ends_with_the_user_it_was_issued_to() {
     let by_id = api.world.run(&["user", "token", "2", "--revoke-all"]);
     by_id.says(0, &["id 2, who is no user now", "is revoked"]);
     assert_eq!(refused(&again), revoked);
+}
+
+#[test]
+fn a_bearer_that_is_revoked_meanwhile_writes_nothing() {
+    let api = Api::new("new-api-2026-02.db");
+    let bearer = api.world.done(&["user", "token", "alice"]);
+    let alice = api.user(bearer.trim());
+    assert_eq!(alice.get("/api/token/2").status, 200);
+    let rows = api.rows();
+    let holder = api.world.other();
+    until("the gateway is locked", || {
+        holder.execute_batch("BEGIN EXCLUSIVE").ok()
+    });
+    let call = alice.begin("POST", "/api/token/", "{}");
+    api.waits_to_read();
+    let raise = "UPDATE bearer SET generation = generation + 1 WHERE user = 2";
+    until("it is revoked", || {
+        api.world.state().execute(raise, []).ok()
+    });
+    holder.execute_batch("COMMIT").unwrap();
+    let revoked = "无权进行此操作，access token 已被撤销";
+    assert_eq!(call.join().unwrap().refused(401), revoked);
+    assert_eq!(api.rows(), rows);
 }
 
 #[test]

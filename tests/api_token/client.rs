@@ -1,5 +1,6 @@
 //! A client of the API: one connection for each call, and what came back.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::types::Value as Cell;
@@ -63,6 +64,11 @@ impl Api {
         self.daemon.log()
     }
 
+    /// Waits until a call, or whoever else reads, waits for the gateway's lock.
+    pub(crate) fn waits_to_read(&self) {
+        self.daemon.tries_again_and_again("gateway-reader");
+    }
+
     /// Every cell of `tokens`.
     pub(crate) fn rows(&self) -> Vec<Vec<Cell>> {
         let db = self.world.other();
@@ -93,12 +99,23 @@ impl User<'_> {
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Reply {
+        Wire::new(self.api.daemon.address()).exchange(&self.request(method, path, body))
+    }
+
+    /// A call that goes on beside the test.
+    pub(crate) fn begin(&self, method: &str, path: &str, body: &str) -> JoinHandle<Reply> {
+        let request = self.request(method, path, body);
+        let mut wire = Wire::new(self.api.daemon.address());
+        thread::spawn(move || wire.exchange(&request))
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> String {
         let headers = &self.headers;
         let length = body.len();
-        Wire::new(self.api.daemon.address()).exchange(&format!(
+        format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Content-Length: {length}\r\n{headers}\r\n{body}"
-        ))
+        )
     }
 }
 

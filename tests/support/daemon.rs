@@ -118,18 +118,22 @@ impl Daemon {
     /// Waits until its thread called `name` sleeps between two tries of a lock that another has.
     pub(crate) fn waits_for_a_lock(&self, name: &str) {
         until(&format!("{name} waits for a lock"), || {
-            let call = self.thread(name, "syscall")?;
+            let calls = self.threads(name, "syscall");
+            let call = calls.first()?;
             let number = call.split(' ').next()?;
             SLEEPING.contains(&number).then_some(())
         });
     }
 
-    /// Waits until its thread called `name`, else idle, is asked again and again.
+    /// Waits until its threads called `name`, else idle, are asked again and again.
     pub(crate) fn tries_again_and_again(&self, name: &str) {
         let woken = || {
-            let status = self.thread(name, "status")?;
-            let (_, count) = status.split_once("\nvoluntary_ctxt_switches:")?;
-            count.split_whitespace().next()?.parse::<u64>().ok()
+            let counts = self.threads(name, "status").into_iter().map(|status| {
+                let (_, count) = status.split_once("\nvoluntary_ctxt_switches:")?;
+                count.split_whitespace().next()?.parse::<u64>().ok()
+            });
+            let counts: Vec<u64> = counts.collect::<Option<_>>()?;
+            (!counts.is_empty()).then(|| counts.iter().sum::<u64>())
         };
         let before = until("the thread is there", woken);
         until(&format!("{name} tries again"), || {
@@ -137,13 +141,15 @@ impl Daemon {
         });
     }
 
-    /// What `/proc` says of one of its threads.
-    fn thread(&self, name: &str, file: &str) -> Option<String> {
+    /// What `/proc` says of its threads of this name.
+    fn threads(&self, name: &str, file: &str) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let folder = tasks.map(|task| task.unwrap().path()).find(|task| {
+        let folders = tasks.map(|task| task.unwrap().path()).filter(|task| {
             fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
         });
-        fs::read_to_string(folder?.join(file)).ok()
+        folders
+            .filter_map(|folder| fs::read_to_string(folder.join(file)).ok())
+            .collect()
     }
 
     /// Where its listener is reached.
