@@ -111,9 +111,10 @@ impl Walk {
 
     fn next(&self) -> Option<Cut> {
         let given = self.page.tokens.len();
-        let missing = match self.is_full {
-            true => 0,
-            false => self.wanted.limit.saturating_sub(given),
+        let missing = if self.is_full {
+            0
+        } else {
+            self.wanted.limit.saturating_sub(given)
         };
         if missing == 0 && !self.wanted.total {
             return None;
