@@ -11,18 +11,22 @@
 
 mod check;
 mod credential;
+mod input;
 mod once;
 mod status;
+mod token;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Environment, Problems};
 use crate::notify::Outcome;
-use crate::{daemon, demo, store};
+use crate::{daemon, demo, gateway, store};
 
 /// Keeps the OAuth keys of an LLM gateway (One-API, New API, One-Hub) fresh.
 #[derive(Parser)]
@@ -66,6 +70,12 @@ enum Command {
     /// Act on one credential
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// List the users of the token API, add one, issue and revoke bearers
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Ask whose a key of the token API is, or accept changed secrets
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Act on the notifiers
     #[command(subcommand)]
     Notify(NotifyCommand),
@@ -97,6 +107,44 @@ enum CredentialCommand {
         /// The credential
         name: String,
     },
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Show the users of the gateway, or of the embedded database where no gateway is configured
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a user to the embedded database; a gateway's users are made in its console
+    Add {
+        /// What the user will be called
+        name: String,
+    },
+    /// Print a bearer, with which the user may call the token API
+    Token {
+        /// The user's id or name
+        name: String,
+        /// How long it is good: a whole number with s, m, h or d, at most 3650d
+        #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = ttl)]
+        ttl: Duration,
+        /// Revoke every bearer that the user was issued, and print none
+        #[arg(long, conflicts_with = "ttl")]
+        revoke_all: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Tell whether this installation made the key on standard input, and for whom; exits with 1 if not
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the API's secrets as they are now for ours: what was signed with others is given up
+    AcceptSecrets,
 }
 
 #[derive(Subcommand)]
@@ -151,6 +199,26 @@ fn run(arguments: Arguments) -> Result<bool> {
                 CredentialCommand::TakeOver { name } => credential::take_over(&config, &name),
             }
         }
+        Command::User(command) => {
+            let config = config::load(&environment)?;
+            match command {
+                UserCommand::List { json } => user::list(&config, json),
+                UserCommand::Add { name } => user::add(&config, &name),
+                UserCommand::Token {
+                    name,
+                    revoke_all: true,
+                    ..
+                } => user::revoke_all(&config, &name),
+                UserCommand::Token { name, ttl, .. } => user::token(&config, &name, ttl),
+            }
+        }
+        Command::Token(command) => {
+            let config = config::load(&environment)?;
+            match command {
+                TokenCommand::Verify { json } => token::verify(&config, json),
+                TokenCommand::AcceptSecrets => token::accept_secrets(&config),
+            }
+        }
         Command::Notify(NotifyCommand::Test { names }) => {
             test_notifiers(&config::load(&environment)?, &names)
         }
@@ -171,19 +239,46 @@ fn init(environment: &Environment, owner: &str) -> Result<bool> {
         let news = if piece.made { "made" } else { "kept" };
         println!("{news}  {}", piece.path.display());
     }
-    let state_dir = &installation.config.state_dir;
-    for path in store::create(state_dir)? {
-        println!("made  {}", path.display());
-    }
-    if let Some(owner) = installation.owner {
-        store::give(state_dir, owner)?;
-    }
+    make_state(&installation)?;
     let path = installation.config.path.unwrap_or_default();
     println!(
         "next: describe your gateway and credentials in {}, then run `keyfresh check`",
         path.display()
     );
     Ok(true)
+}
+
+/// Makes the state and, where no gateway is configured, the embedded database: that one may also be
+/// missing alone. Where nothing is missing, that is an error, as nothing is made twice.
+fn make_state(installation: &config::Installation) -> Result<()> {
+    let dir = &installation.config.state_dir;
+    let embedded = store::embedded::path(dir);
+    let wants_embedded = installation.config.gateway.is_none() && !embedded.exists();
+    if wants_embedded && store::exists(dir) {
+        println!("kept  {}", dir.display());
+    } else {
+        for path in store::create(dir)? {
+            println!("made  {}", path.display());
+        }
+        if let Some(owner) = installation.owner {
+            store::give(dir, owner)?;
+        }
+    }
+    if wants_embedded {
+        gateway::embedded::create(&embedded)?;
+        if installation.owner.is_some() {
+            store::give(&embedded, store::owner_of(dir)?)?;
+        }
+        println!("made  {}", embedded.display());
+    }
+    Ok(())
+}
+
+/// How long a bearer is good, as typed.
+fn ttl(text: &str) -> Result<Duration, &'static str> {
+    config::span(text)
+        .filter(|ttl| !ttl.is_zero())
+        .ok_or("expected a whole number with s, m, h or d, from 1s to 3650d")
 }
 
 /// One thread drives all loops; what blocks runs on threads of its own.
@@ -195,7 +290,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Whether the configuration or the installation is at fault: starting again will not help.
 fn is_configuration(error: &anyhow::Error) -> bool {
-    use store::Error::{Exists, Foreign, Missing, Newer, Owner, Readable, WrongKey};
+    use store::Error::{Exists, Foreign, Missing, Newer, NoEmbedded, Owner, Readable, WrongKey};
     error.is::<Problems>()
         || matches!(
             error.downcast_ref(),
@@ -204,6 +299,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
                     | Foreign(_)
                     | Missing(_)
                     | Newer(_)
+                    | NoEmbedded(_)
                     | Owner { .. }
                     | Readable { .. }
                     | WrongKey

@@ -82,6 +82,12 @@ impl Clock {
         tokio::time::sleep(span).await;
     }
 
+    /// Blocks this thread for `span` of real time: for threads that serve a database, never in a task.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    pub fn rest(&self, span: Duration) {
+        std::thread::sleep(span);
+    }
+
     /// A stop-watch started now, unaffected by changes of the wall clock.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the door")]

@@ -33,6 +33,7 @@ pub use init::{Installation, Piece, init};
 pub use notify::{NotifierKind, NotifierSettings};
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
+pub use value::span;
 
 use crate::gateway::Settings as Gateway;
 use crate::notify::Locale;
@@ -135,8 +136,19 @@ impl Config {
     /// What `new` changes that a running daemon cannot take over.
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let secret = |pick: fn(&Self) -> Option<&Secret>| {
+            let text = |config| pick(config).map(|secret| secret_text(&secret.value));
+            text(self) != text(new)
+        };
         let changed = [
-            ("api.listen", self.api.listen != new.api.listen),
+            (
+                "gateway.user_token_secret",
+                secret(|config| config.one_hub.user_token_secret.as_ref()),
+            ),
+            (
+                "gateway.hashids_salt",
+                secret(|config| config.one_hub.hashids_salt.as_ref()),
+            ),
             ("state.dir", self.state_dir != new.state_dir),
             (
                 "gateway",
@@ -145,7 +157,8 @@ impl Config {
             ("log.dir", self.log.dir != new.log.dir),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed);
-        keys.map(|(key, _)| key).collect()
+        let others = keys.map(|(key, _)| key);
+        self.api.needs_restart(&new.api).chain(others).collect()
     }
 }
 

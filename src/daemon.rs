@@ -4,8 +4,11 @@
 //! configuration; [`serve`] runs the loops until a signal, [`once`](Parts::once) makes one pass. The
 //! loops know nothing of each other; they meet in the rows. systemd is spoken to here alone.
 
+pub mod one_hub;
 mod reload;
+pub mod secrets;
 mod serve;
+mod token_api;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CredentialSettings, NotifierSettings};
 use crate::credential::Terms;
 use crate::exchange::Door;
+use crate::gateway::OnDemand;
 use crate::http::Http;
 use crate::link::Links;
 use crate::notify::{Courier, Outcome, Subscriber};
@@ -41,6 +45,8 @@ pub struct Parts {
     pub clock: Clock,
     wakers: Arc<Wakers>,
     settings: watch::Sender<Arc<Settings>>,
+    /// The gateway that the links lead to, if one is configured.
+    linked: Option<Arc<OnDemand>>,
 }
 
 impl Parts {
@@ -61,9 +67,10 @@ impl Parts {
         // Before anything happens, so that none of it is missed.
         let couriers = couriers(config, &store, &http, &clock).await?;
         adopt(config, &store, &clock).await?;
+        let linked = config.gateway.clone().map(OnDemand::new).map(Arc::new);
         let links = Arc::new(Links::new(
             store.clone(),
-            config.gateway.clone(),
+            linked.clone(),
             http,
             clock.clone(),
             Arc::clone(&wakers),
@@ -88,7 +95,20 @@ impl Parts {
             clock,
             wakers,
             settings,
+            linked,
         })
+    }
+
+    /// The gateway of the API: the one that the links lead to, so that both share its connections, else
+    /// the embedded one.
+    ///
+    /// # Errors
+    /// Those of [`gateway`].
+    pub fn gateway(&self, config: &Config) -> Result<Arc<OnDemand>, store::Error> {
+        match &self.linked {
+            Some(linked) => Ok(Arc::clone(linked)),
+            None => gateway(config).map(Arc::new),
+        }
     }
 
     /// Takes the credentials, channels and schedule of `config` into force; exchanges under way settle as
@@ -130,6 +150,18 @@ impl Parts {
         }
         Ok(delivered?.is_watching())
     }
+}
+
+/// The gateway whose users and tokens the API and the commands are about: the configured one, else the
+/// embedded one. Nothing is opened yet.
+///
+/// # Errors
+/// [`store::Error::NoEmbedded`] when no gateway is configured and `init` made no database for that.
+pub fn gateway(config: &Config) -> Result<OnDemand, store::Error> {
+    Ok(match &config.gateway {
+        Some(settings) => OnDemand::new(settings.clone()),
+        None => OnDemand::embedded(store::embedded::find(&config.state_dir)?),
+    })
 }
 
 /// Brings the rows in line with `config`, in one transaction.

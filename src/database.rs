@@ -1,24 +1,37 @@
-//! The SQL door to a gateway's database: statements as data, each list one short transaction.
+//! The SQL door to a gateway's database: jobs, each a part of one short transaction.
 //!
-//! [`Database`] runs them on two threads of its own, a writer and a reader, and waits out the locks of
-//! others: a gateway's file may be dead for a minute (facts: New API after a long read), so only
-//! `gateway.busy_timeout` makes busy a failure. A file is recognised by the columns of a [`Form`],
-//! again after every change of its schema. Caller: `gateway.rs`. Nothing here creates or migrates a
-//! database, and no closure runs inside a transaction: later engines take the same lists.
+//! [`Database`] runs them on threads of its own (`database/lane.rs`) and waits out the locks of others:
+//! a gateway's file may be dead for a minute (facts: New API after a long read), so only
+//! `gateway.busy_timeout` makes busy a failure. A file is recognised by the columns of a [`Form`], again
+//! after every change of its schema. Caller: `gateway.rs`. A job is a closure, for the token API decides
+//! between its statements, but it sees only a [`Session`]: no engine, no BEGIN, no COMMIT. So many share
+//! one commit, a failed one is run again, none outlives its time, and later engines take the same jobs.
+//! Links' writes stay lists of statements. Nothing here creates or migrates a database.
 
+mod deadline;
+mod form;
+mod lane;
 mod place;
+mod session;
 mod sqlite;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-use sqlite::File;
+use lane::{Lane, Purpose};
+use sqlite::{File, Source};
+
+pub use form::{Form, Shape};
+pub use session::{Columns, Fault, Halt, Session};
+
+/// Threads for point reads: beside one that waits for the disk, another serves those whose rows are
+/// cached. The second is woken only while the first is busy.
+const POINT_THREADS: usize = 2;
 
 /// Pauses between attempts: the first, doubled up to the last. SQLite's own busy time-out looks every
 /// 100 ms, which a process that writes without pause starves for a minute (tried); an attempt that
@@ -59,49 +72,8 @@ pub struct Change {
     pub proof: Statement,
 }
 
-/// The tables of a database, each with its columns.
-pub type Shape = BTreeMap<String, BTreeSet<String>>;
-
-/// What a set of statements relies on; a database has this form or not.
-#[derive(Debug)]
-pub struct Form {
-    /// How messages call it.
-    pub name: &'static str,
-    /// Tables with columns that must be there.
-    pub present: &'static [(&'static str, &'static [&'static str])],
-    /// Columns (table, column) that tell another form apart and must not be there.
-    pub absent: &'static [(&'static str, &'static str)],
-}
-
-impl Form {
-    /// Why `shape` has not this form: empty if it has.
-    fn misfits(&self, shape: &Shape) -> Vec<String> {
-        let missing = self.present.iter().filter_map(|(table, columns)| {
-            let Some(there) = shape.get(*table) else {
-                return Some(format!("no table {table}"));
-            };
-            let lacking: Vec<&str> = columns
-                .iter()
-                .copied()
-                .filter(|column| !there.contains(*column))
-                .collect();
-            (!lacking.is_empty()).then(|| format!("{table} lacks {}", lacking.join(", ")))
-        });
-        let foreign = self
-            .absent
-            .iter()
-            .filter(|(table, column)| {
-                shape
-                    .get(*table)
-                    .is_some_and(|there| there.contains(*column))
-            })
-            .map(|(table, column)| format!("{table} has {column}"));
-        missing.chain(foreign).collect()
-    }
-}
-
 /// Why a database cannot be used, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No file stands at the path.
     #[error("{} does not exist: name the gateway's database file in gateway.database (keyfresh never creates it)", .0.display())]
@@ -164,9 +136,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The engine's own words.
-        source: rusqlite::Error,
+        source: Arc<rusqlite::Error>,
     },
-    /// The database's thread could not be started, or is gone after a panic.
+    /// A job was cut off, and undone, so that the gateway need not wait for it.
+    #[error("{path} was busy for {after:?} with one request of ours, which was cut off to spare the gateway: ask for less at once", path = .path.display())]
+    Overrun {
+        /// The file.
+        path: PathBuf,
+        /// How long it ran.
+        after: Duration,
+    },
+    /// The database's thread could not be started, or the job panicked.
     #[error("the database thread does not run: restart keyfresh")]
     Stopped,
 }
@@ -179,11 +159,22 @@ enum Trouble {
     Lasting(Error),
 }
 
+impl Trouble {
+    /// Whether this is the job's trouble alone.
+    fn spares_the_connection(&self) -> bool {
+        match self {
+            Self::Passing(_) => true,
+            Self::Lasting(error) => matches!(error, Error::Overrun { .. } | Error::NotKept(_)),
+        }
+    }
+}
+
 /// A database of somebody else's, open for short transactions; cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    writer: Worker,
-    reader: Worker,
+    writer: Lane,
+    points: Lane,
+    scans: Lane,
     limit: Duration,
     clock: Clock,
     form: usize,
@@ -202,17 +193,27 @@ impl Database {
     ) -> Result<Self, Error> {
         let path = std::path::absolute(path).map_err(|_| Error::Missing(path.to_owned()))?;
         let clock = Clock::system();
-        let reader = Worker::start("gateway-reader", File::new(path.clone(), forms, limit))?;
-        let form = persist(&clock, limit, &reader, File::recognise).await?;
-        let writer = Worker::start("gateway-writer", File::new(path, forms, limit))?;
-        persist(&clock, limit, &writer, File::recognise).await?;
-        Ok(Self {
-            writer,
-            reader,
+        let source = Arc::new(Source {
+            path,
+            forms,
             limit,
-            clock,
-            form,
-        })
+            form: OnceLock::new(),
+        });
+        let lane = |name, purpose, threads| {
+            let files = (0..threads).map(|_| File::new(&source, purpose, &clock));
+            Lane::start(name, purpose, &clock, files)
+        };
+        let mut database = Self {
+            points: lane("gateway-reader", Purpose::Read, POINT_THREADS)?,
+            scans: lane("gateway-scanner", Purpose::Read, 1)?,
+            writer: lane("gateway-writer", Purpose::Write, 1)?,
+            limit,
+            clock: clock.clone(),
+            form: 0,
+        };
+        database.version().await?;
+        database.form = source.form.get().copied().ok_or(Error::Stopped)?;
+        Ok(database)
     }
 
     /// Which of the forms the database was recognised by.
@@ -221,13 +222,64 @@ impl Database {
         self.form
     }
 
-    /// The rows of one bounded query; no transaction stays open.
+    /// Runs `job` on one consistent state: for reads of a few rows. Jobs that wait together share a
+    /// transaction. A refusal is just another answer. The job may run more than once: it must be a
+    /// function of what it captured and of the session.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked. [`Error::Overrun`] after 100 ms of reading.
+    pub async fn view<T, R>(
+        &self,
+        job: impl Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    ) -> Result<Result<T, R>, Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.persist(&self.points, job).await
+    }
+
+    /// The same for long reads, one piece at a time, which so delay no [`view`](Self::view).
+    ///
+    /// # Errors
+    /// When the database fails or stays locked. [`Error::Overrun`] if the piece took longer than 100 ms:
+    /// ask for less.
+    pub async fn scan<T, R>(
+        &self,
+        job: impl Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    ) -> Result<Result<T, R>, Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.persist(&self.scans, job).await
+    }
+
+    /// Runs `job`, which may write, and answers once that is committed. Jobs that wait together share a
+    /// commit, each in its own SAVEPOINT: a refusal or a failure undoes that job alone. The job may run
+    /// more than once: it must be a function of what it captured and of the session.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked. [`Error::Overrun`] after a second. After
+    /// [`Error::Engine`] the change may have happened: read before writing again.
+    pub async fn alter<T, R>(
+        &self,
+        job: impl Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    ) -> Result<Result<T, R>, Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.persist(&self.writer, job).await
+    }
+
+    /// The rows of one bounded query.
     ///
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn read(&self, query: Statement) -> Result<Vec<Row>, Error> {
-        self.persist(&self.reader, move |file| file.read(&query))
-            .await
+        let rows = self.view(move |session| Ok(session.select(&query.sql, &query.values)?));
+        rows.await.map(always)
     }
 
     /// Carries out `change`; false if its guard hit nothing, and nothing was done.
@@ -236,8 +288,22 @@ impl Database {
     /// When the database fails or stays locked. After [`Error::Engine`] the change may have happened:
     /// read before writing again.
     pub async fn write(&self, change: Change) -> Result<bool, Error> {
-        self.persist(&self.writer, move |file| file.write(&change))
-            .await
+        let changed = self.alter(move |session| {
+            let execute =
+                |statement: &Statement| session.execute(&statement.sql, &statement.values);
+            if execute(&change.guarded)? != 1 {
+                return Err(Halt::Refused(()));
+            }
+            for statement in &change.then {
+                execute(statement)?;
+            }
+            let proof = &change.proof;
+            if session.rows(&proof.sql, &proof.values, |_| ())?.is_empty() {
+                return Err(Halt::Fault(Fault::not_kept()));
+            }
+            Ok(())
+        });
+        Ok(changed.await?.is_ok())
     }
 
     /// Changes a byte and takes it back: proves that file and folder can be written.
@@ -245,7 +311,14 @@ impl Database {
     /// # Errors
     /// When they cannot, or the database stays locked.
     pub async fn probe(&self) -> Result<(), Error> {
-        self.persist(&self.writer, File::probe).await
+        // `user_version` stands in the file's first page, so changing it makes a journal whatever the
+        // tables hold.
+        let proved = self.alter(|session| {
+            let version = session.number("PRAGMA user_version", &[])? ^ 1;
+            session.execute(&format!("PRAGMA user_version = {version}"), &[])?;
+            Err::<Infallible, _>(Halt::Refused(()))
+        });
+        proved.await.map(|_undone| ())
     }
 
     /// A number that differs from the last one if anybody committed meanwhile, or the file is another.
@@ -253,7 +326,8 @@ impl Database {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn version(&self) -> Result<i64, Error> {
-        self.persist(&self.reader, File::version).await
+        let version = self.view(|session| Ok(session.version()?));
+        version.await.map(always)
     }
 
     /// Whether somebody switched the file to a write-ahead log, which none of the gateways expects.
@@ -261,67 +335,44 @@ impl Database {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn is_wal(&self) -> Result<bool, Error> {
-        self.persist(&self.reader, File::is_wal).await
-    }
-
-    async fn persist<T: Send + 'static>(
-        &self,
-        worker: &Worker,
-        attempt: impl Fn(&mut File) -> Result<T, Trouble> + Clone + Send + 'static,
-    ) -> Result<T, Error> {
-        persist(&self.clock, self.limit, worker, attempt).await
-    }
-}
-
-/// Attempts until it succeeds, fails for good, or `limit` has passed. No attempt waits for a lock, so
-/// calls queued behind a locked file fail together, not one after another.
-async fn persist<T: Send + 'static>(
-    clock: &Clock,
-    limit: Duration,
-    worker: &Worker,
-    attempt: impl Fn(&mut File) -> Result<T, Trouble> + Clone + Send + 'static,
-) -> Result<T, Error> {
-    let started = clock.stopwatch();
-    let mut pause = PAUSES.0;
-    loop {
-        match worker.call(attempt.clone()).await? {
-            Ok(done) => return Ok(done),
-            Err(Trouble::Lasting(error)) => return Err(error),
-            Err(Trouble::Passing(error)) if started.elapsed() >= limit => return Err(error),
-            Err(Trouble::Passing(_)) => {}
-        }
-        clock.pause(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
-type Job = Box<dyn FnOnce(&mut File) + Send>;
-
-/// A thread that owns one connection and runs jobs on it, one after another; it ends with the last
-/// handle.
-#[derive(Clone)]
-struct Worker(mpsc::Sender<Job>);
-
-impl Worker {
-    fn start(name: &str, mut file: File) -> Result<Self, Error> {
-        let (jobs, queue) = mpsc::channel::<Job>();
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || queue.into_iter().for_each(|job| job(&mut file)))
-            .map_err(|_| Error::Stopped)?;
-        Ok(Self(jobs))
-    }
-
-    async fn call<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut File) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |file| {
-            // Nobody waits for the answer if the caller was cancelled; the job is done all the same.
-            let _unheard = reply.send(job(file));
+        let modes = self.view(|session| {
+            Ok(session.rows("PRAGMA journal_mode", &[], |row| row.text(0) == "wal")?)
         });
-        self.0.send(job).map_err(|_| Error::Stopped)?;
-        answer.await.map_err(|_| Error::Stopped)
+        Ok(modes.await.map(always)?.contains(&true))
+    }
+
+    /// Attempts until it succeeds, fails for good, or the limit has passed. No attempt waits for a lock,
+    /// so calls queued behind a locked file fail together, not one after another.
+    async fn persist<T, R>(
+        &self,
+        lane: &Lane,
+        job: impl Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    ) -> Result<Result<T, R>, Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let job = Arc::new(job);
+        let started = self.clock.stopwatch();
+        let mut pause = PAUSES.0;
+        loop {
+            match lane.attempt(Arc::clone(&job)).await {
+                Ok(answer) => return Ok(answer),
+                Err(Trouble::Lasting(error)) => return Err(error),
+                Err(Trouble::Passing(error)) if started.elapsed() >= self.limit => {
+                    return Err(error);
+                }
+                Err(Trouble::Passing(_)) => {}
+            }
+            self.clock.pause(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+}
+
+/// The answer of a job that never refuses.
+fn always<T>(answer: Result<T, Infallible>) -> T {
+    match answer {
+        Ok(value) => value,
     }
 }

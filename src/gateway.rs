@@ -1,38 +1,47 @@
-//! The gateway whose `channels` we write: One-API, New API or One-Hub, each a layout of columns.
+//! The gateway whose `channels`, `tokens` and `users` we use: One-API, New API or One-Hub, each a layout
+//! of columns; or the embedded database in its place.
 //!
 //! Layouts are data and pure functions (`gateway/*.rs`): a row and what is wanted become statements.
-//! [`Gateway`] runs them through `database.rs`; only `link.rs` and the commands call it. A foreign
-//! gateway's tables are never migrated (I8).
+//! [`Gateway`] runs them through `database.rs`; `link.rs` writes channels, the API tokens (`tables.rs`).
+//! A foreign gateway's tables are never migrated (I8).
 
 mod change;
 mod channel;
+pub mod embedded;
 pub mod json_key;
 mod layout;
 mod multi_key;
 mod new_api;
+mod on_demand;
 mod one_api;
 mod one_hub;
+mod signed;
+mod tables;
 pub mod telling;
+mod token;
+mod user;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 use url::Url;
 
-use crate::database::{self, Database, Statement, Value};
+use crate::database::{self, Database, Halt};
 use crate::wire::Request;
-use channel::{int, text};
 use layout::{FORMS, LAYOUTS, Layout};
 
 pub use change::Write;
 pub use channel::{Channel, Status};
+pub use layout::Holds;
+pub use on_demand::OnDemand;
+pub use tables::Tables;
+pub use token::{FOUND_MOST, Key, Native, NewToken, Page, Token, TokenChange, Unfit};
+pub use user::User;
 
 /// Which gateway a database belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// songquanpeng/one-api.
     OneApi,
@@ -40,6 +49,8 @@ pub enum Kind {
     NewApi,
     /// MartialBE/one-hub.
     OneHub,
+    /// No gateway's: our own users and tokens; never `gateway.kind`.
+    Embedded,
 }
 
 impl Kind {
@@ -50,6 +61,7 @@ impl Kind {
             Self::OneApi => one_api::LAYOUT.form.name,
             Self::NewApi => new_api::LAYOUT.form.name,
             Self::OneHub => one_hub::LAYOUT.form.name,
+            Self::Embedded => embedded::LAYOUT.form.name,
         }
     }
 }
@@ -139,6 +151,9 @@ pub enum Error {
         "gateway.access_token is no user's access token in the gateway's database: make one as an administrator in the gateway's personal settings"
     )]
     NoOwner,
+    /// It could not be opened, which several who needed it are told.
+    #[error(transparent)]
+    Shared(Arc<Error>),
 }
 
 impl Error {
@@ -216,11 +231,14 @@ impl Gateway {
         ) else {
             return Ok(None);
         };
+        let sought = token.clone();
         let owner = self
-            .access_token_owner(token)
-            .await?
-            .ok_or(Error::NoOwner)?;
-        Ok(telling::request(url, token, owner, channel))
+            .view(move |tables| {
+                let owner = tables.user_by_access_token(&sought)?;
+                owner.ok_or(Halt::Refused(Error::NoOwner))
+            })
+            .await??;
+        Ok(telling::request(url, token, owner.id, channel))
     }
 
     /// The channels with these ids, as far as they exist; One-Hub's soft-deleted ones do not.
@@ -289,26 +307,6 @@ impl Gateway {
     /// When the database fails or stays locked.
     pub async fn is_wal(&self) -> Result<bool, Error> {
         Ok(self.database.is_wal().await?)
-    }
-
-    /// The id of the user whose access token this is, byte for byte.
-    ///
-    /// # Errors
-    /// When the database fails or stays locked.
-    pub async fn access_token_owner(&self, token: &SecretString) -> Result<Option<i64>, Error> {
-        if token.expose_secret().is_empty() {
-            return Ok(None);
-        }
-        let alive = self.layout.alive("users");
-        let sql =
-            format!(r#"SELECT "id", "access_token" FROM "users" WHERE "access_token" = ?{alive}"#);
-        let values = vec![Value::Text(token.clone())];
-        let rows = self.database.read(Statement { sql, values }).await?;
-        // MySQL's collations find tokens in the wrong case, too.
-        Ok(rows
-            .iter()
-            .find(|row| text(row, 1) == token.expose_secret())
-            .map(|row| int(row, 0)))
     }
 }
 

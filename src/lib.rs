@@ -37,13 +37,14 @@
 //! - [`schedule`]: the cron pattern, the due moment, and the wake-up that knocks every ten seconds.
 //! - [`secret`], [`clock`], [`wire`]: the words. Masked, fingerprinted and sealed secrets; the one clock;
 //!   requests and answers as plain values.
+//! - [`mint`]: keys, hidden ids and bearers made of the API's two secrets; One-Hub's own keys.
 //! - [`provider`]: presets, the POST of RFC 6749 §6, what an answer means.
-//! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements.
+//! - [`gateway`]: One-API, New API and One-Hub as columns; a wanted key as statements; users and tokens.
 //! - [`notify`]: events folded into messages, a service's limits, PushPlus, the courier of each notifier.
 //! - [`exchange`]: the door to token endpoints; [`http`]: the door for all that may be sent twice;
-//!   [`tls`]: whom both trust; [`database`]: the door to a gateway's SQLite file.
+//!   [`tls`]: whom both trust, and who the listener is; [`database`]: the door to a gateway's SQLite file.
 //! - [`store`]: our own state. Rows, ledger, events, slots, the lock.
-//! - [`api`]: the listener, with `/healthz` and `/readyz`.
+//! - [`api`]: the listener and its manners, with `/healthz` and `/readyz`.
 //! - [`config`]: what was typed and what it means, every problem at once.
 //! - [`daemon`]: the parts put together; `serve`, its signals and systemd. [`cli`]: the commands.
 //!   [`telemetry`]: the log. [`demo`]: the tour, whose loopback players the tests use as well.
@@ -67,9 +68,10 @@
 //! - I8 A gateway's tables are never migrated. Only the columns that a layout names are written, in one
 //!   short transaction that reads the key back.
 //! - I9 Whoever refreshes holds an flock on `state.lock` for life. `once` that finds it held marks rows
-//!   due and waits for the holder. `status`, `check` and `credential` need no lock.
+//!   due and waits for the holder. `status`, `check`, `credential` and `user` need no lock.
 //! - I10 A failed refresh leaves the channel's key alone.
-//! - I11 Only [`store::create`] makes a state; whoever else misses a piece of it stops with exit 78.
+//! - I11 Only [`store::create`] makes a state, and only `init` the embedded database beside it; whoever
+//!   else misses a piece stops with exit 78.
 //! - I12 Only SQLite opens a live database file. A gateway's file is opened without CREATE, its device
 //!   and inode are compared before each transaction, and the write probe changes a byte and rolls back.
 //!
@@ -80,8 +82,8 @@
 //! refresh, link, notify/courier → credential, provider, gateway, notify, store and a door each
 //! credential → provider, schedule, and the words of notify
 //! gateway → database           notify/text → the link rows of store
-//! exchange, http → tls         store → credential, notify           api → store, gateway, database
-//! config → credential, gateway, notify, provider, schedule          (only cli, daemon and demo import it)
+//! exchange, http → tls         store → credential, notify           api → store, gateway, database, tls
+//! config → credential, gateway, notify, provider, schedule, api, tls  (only cli, daemon and demo import it)
 //! secret, clock, wire and telemetry::chain are open to all; plug-ins import nothing else
 //! ```
 //!
@@ -97,8 +99,9 @@
 //! - A slot that cannot be written has a second chance: the answer goes into a file beside the state, or
 //!   in `$RUNTIME_DIRECTORY`, and is found there at the next start.
 //! - Concurrent writes to our own state share one commit, each in its own SAVEPOINT.
-//! - A gateway has one reader and one writer thread. How long a lock is waited for is counted there, not
-//!   by SQLite, so that calls queued behind a locked file fail together.
+//! - A gateway has two threads for point reads, one for scans and one writer, for links and the API alike:
+//!   each drains what waits into one transaction. How long a lock is waited for is counted by those who
+//!   ask, not by SQLite, so that calls queued behind a locked file fail together.
 //! - Each notifier has a loop of its own instead of one for all: a dead service delays no other.
 
 pub mod refresh;
@@ -112,6 +115,7 @@ pub mod secret;
 pub mod wire;
 
 pub mod gateway;
+pub mod mint;
 pub mod notify;
 pub mod provider;
 

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::{Mutex, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::credential::{Credential, CredentialId};
-use crate::gateway::{self, Channel, Gateway, Telling};
+use crate::gateway::{self, Channel, Gateway, OnDemand, Telling};
 use crate::http::Http;
 use crate::refresh::Wakers;
 use crate::store::link::{Link, State};
@@ -69,11 +69,10 @@ pub enum Obstacle {
 /// The links of this state and the gateway they lead to.
 pub struct Links {
     store: Store,
-    settings: Option<gateway::Settings>,
+    gateway: Option<Arc<OnDemand>>,
     http: Http,
     clock: Clock,
     wakers: Arc<Wakers>,
-    gateway: Mutex<Option<Gateway>>,
     turn: Mutex<()>,
     survey: Mutex<Option<Survey>>,
     /// Since when the gateway could not be told of a write.
@@ -118,22 +117,21 @@ struct Plan {
 }
 
 impl Links {
-    /// The links kept in `store`, leading to the gateway of `settings`.
+    /// The links kept in `store`, leading to `gateway`.
     #[must_use]
     pub fn new(
         store: Store,
-        settings: Option<gateway::Settings>,
+        gateway: Option<Arc<OnDemand>>,
         http: Http,
         clock: Clock,
         wakers: Arc<Wakers>,
     ) -> Self {
         Self {
             store,
-            settings,
+            gateway,
             http,
             clock,
             wakers,
-            gateway: Mutex::default(),
             turn: Mutex::default(),
             survey: Mutex::default(),
             silence: Mutex::default(),
@@ -288,22 +286,17 @@ impl Links {
         Ok(taken)
     }
 
-    /// The gateway, opened when it is first needed.
     async fn gateway(&self) -> Result<Gateway, Error> {
-        let mut open = self.gateway.lock().await;
-        if let Some(gateway) = &*open {
-            return Ok(gateway.clone());
-        }
-        let settings = self.settings.as_ref().ok_or(Error::NoGateway)?;
-        let gateway = Gateway::open(settings).await?;
-        info!(gateway.kind = gateway.kind().name(), "gateway recognised");
-        Ok(open.insert(gateway).clone())
+        let gateway = self.gateway.as_ref().ok_or(Error::NoGateway)?;
+        Ok(gateway.gateway().await?)
     }
 
     /// How the gateway learns of a write.
     fn learns(&self, gateway: &Gateway) -> Learns {
-        let settings = self.settings.as_ref();
-        let can_tell = settings.is_some_and(gateway::Settings::can_tell);
+        let can_tell = self
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.can_tell());
         match gateway.telling() {
             Some(Telling::Needed) => Learns::OnlyIfTold,
             Some(Telling::Useful) if can_tell => Learns::SoonerIfTold,

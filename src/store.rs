@@ -6,19 +6,22 @@
 //! refreshes holds its [`Lock`] for life (I9). Callers: `refresh.rs`, `link.rs`, `notify.rs`, commands.
 
 pub mod adopt;
+pub mod bearer;
 pub mod claim;
 pub mod credential;
+pub mod embedded;
 mod files;
 pub mod ledger;
 pub mod link;
 mod lock;
 pub mod notice;
+pub mod secrets;
 mod slot;
 mod thread;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -39,7 +42,10 @@ pub use slot::{Slot, Slots};
 use thread::{Job, task, work};
 
 /// The layout of `state.db` that this program reads and writes (SQLite's `user_version`).
-const MIGRATIONS: [&str; 1] = [include_str!("store/schema.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("store/schema.sql"),
+    include_str!("store/bearer.sql"),
+];
 
 /// How long our own database may be busy with another of our processes.
 const BUSY: Duration = Duration::from_secs(10);
@@ -55,6 +61,9 @@ pub enum Error {
     /// There is no state, or a piece of it is missing.
     #[error("{} is missing: run `keyfresh init` for a new installation, or restore the whole state folder from a backup (tokens may be spent, so nothing is made anew here)", .0.display())]
     Missing(PathBuf),
+    /// The API's own database is missing, and no gateway is configured.
+    #[error("{} is missing, and gateway.database is not set: restore it from a backup, or set gateway.database; if it never held a user or token, `keyfresh init` makes an empty one", .0.display())]
+    NoEmbedded(PathBuf),
     /// A state exists already.
     #[error("{} exists already: a state is made once; move the folder away to begin anew", .0.display())]
     Exists(PathBuf),
@@ -257,6 +266,24 @@ fn is_current(thread: &JoinHandle<()>) -> bool {
     thread.thread().id() == std::thread::current().id()
 }
 
+/// What a state is made of and, once it is lost, never made anew.
+const PIECES: [&str; 3] = ["state.db", "state.key", "slots"];
+
+/// User and group id of the owner of the folder `dir`.
+///
+/// # Errors
+/// When the system refuses.
+pub fn owner_of(dir: &Path) -> Result<(u32, u32), Error> {
+    let folder = fs::metadata(dir).map_err(file(dir))?;
+    Ok((folder.uid(), folder.gid()))
+}
+
+/// Whether `dir` holds a state, every piece of it.
+#[must_use]
+pub fn exists(dir: &Path) -> bool {
+    PIECES.iter().all(|name| dir.join(name).exists())
+}
+
 /// Makes the state in `dir`: database, key, lock and slots, all 0600 in a folder of 0700.
 ///
 /// # Errors
@@ -268,8 +295,8 @@ pub fn create(dir: &Path) -> Result<Vec<PathBuf>, Error> {
         .create(dir)
         .map_err(file(dir))?;
     check_private(dir, 0o700)?;
-    let [database, key, lock] = ["state.db", "state.key", "state.lock"].map(|name| dir.join(name));
-    let slots = dir.join("slots");
+    let [database, key, slots] = PIECES.map(|name| dir.join(name));
+    let lock = dir.join("state.lock");
     for path in [&database, &key, &slots] {
         if path.exists() {
             return Err(Error::Exists(path.clone()));

@@ -8,11 +8,14 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyfresh::database;
 use keyfresh::gateway::json_key::JsonKey;
-use keyfresh::gateway::{Error, Gateway, Kind, Settings, Status, Telling, Write, Written};
+use keyfresh::gateway::{
+    Error, Gateway, Kind, OnDemand, Settings, Status, Telling, Write, Written,
+};
 use rusqlite::Connection;
 use secrecy::ExposeSecret as _;
 use support::database::{FIXTURES, difference, dump};
@@ -218,25 +221,6 @@ async fn a_value_that_is_not_kept_undoes_the_whole_write() {
 }
 
 #[tokio::test]
-async fn an_access_token_belongs_to_a_living_user() {
-    let check = async |fixture: &str, token: &str, owner: Option<i64>| {
-        let world = World::new(fixture);
-        let gateway = world.open().await;
-        let found = gateway.access_token_owner(&token.into()).await.unwrap();
-        assert_eq!(found, owner, "{fixture} {token}");
-    };
-    check("one-api.db", "fixtureaccesstokenroot0000000001", Some(1)).await;
-    check("one-api.db", "fixtureaccesstokenROOT0000000001", None).await;
-    check("one-api.db", "", None).await;
-    check("one-hub.db", "fixtureaccesstokendave0000000001", Some(5)).await;
-    check("one-hub.db", "fixtureaccesstokenerin0000000001", None).await;
-    for fixture in &FIXTURES[2..] {
-        check(fixture, "fixture/access+token/bob+000003=", Some(3)).await;
-        check(fixture, "fixture-access-token-dave-000005", None).await;
-    }
-}
-
-#[tokio::test]
 async fn a_gateway_is_told_in_the_name_of_the_tokens_user() {
     let request = async |fixture: &str, token: Option<&str>| {
         let world = World::new(fixture);
@@ -289,4 +273,28 @@ async fn a_file_that_is_no_gateways_is_refused_by_name() {
     }
     assert!(!beside("missing").exists());
     insta::assert_snapshot!(story);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
+    let world = World::new("one-api.db");
+    let away = world.path.with_extension("away");
+    fs::rename(&world.path, &away).unwrap();
+    let gateway = OnDemand::new(world.settings());
+    let (one, two) = tokio::join!(gateway.gateway(), gateway.gateway());
+    match (one.err().unwrap(), two.err().unwrap()) {
+        (Error::Shared(one), Error::Shared(two)) => assert!(Arc::ptr_eq(&one, &two), "{two}"),
+        other => panic!("{other:?}"),
+    }
+    let third = gateway.gateway().await;
+    assert!(third.is_err());
+    fs::rename(&away, &world.path).unwrap();
+    let gateways = [
+        gateway.gateway().await.unwrap(),
+        gateway.gateway().await.unwrap(),
+    ];
+    assert_eq!(
+        gateways.map(|gateway| gateway.kind().name()),
+        ["one-api"; 2]
+    );
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use keyfresh::clock::{Clock, Timestamp};
 use keyfresh::credential::{Credential, CredentialId};
-use keyfresh::gateway::Settings;
+use keyfresh::gateway::{OnDemand, Settings};
 use keyfresh::http::Http;
 use keyfresh::link::Links;
 use keyfresh::refresh::Wakers;
@@ -59,7 +59,7 @@ impl Linked {
             .unwrap();
         let links = Links::new(
             store.clone(),
-            Some(settings),
+            Some(Arc::new(OnDemand::new(settings))),
             Http::new().unwrap(),
             clock.clone(),
             Arc::clone(&wakers),

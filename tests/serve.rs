@@ -40,7 +40,7 @@ fn it_is_ready_at_once_and_stops_when_told() {
     daemon.hear("STATUS=refreshing");
     assert_eq!(
         daemon.page("/healthz"),
-        (200, r#"{"success":true,"message":"","data":null}"#.into())
+        (200, r#"{"message":"","success":true}"#.into())
     );
     assert_eq!(daemon.page("/readyz").0, 200);
     assert_eq!(daemon.page("/nowhere").0, 404);

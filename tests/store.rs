@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use keyfresh::clock::Clock;
 use keyfresh::credential::Credential;
+use keyfresh::secret::Fingerprint;
 use keyfresh::store::adopt::{Wanted, adopt};
 use keyfresh::store::claim::Tokens;
-use keyfresh::store::{self, Error, Lock, Slots, Store, credential};
+use keyfresh::store::secrets::Name;
+use keyfresh::store::{self, Error, Lock, Slots, Store, bearer, credential, embedded, secrets};
+use rusqlite::Connection;
 
 struct State {
     dir: PathBuf,
@@ -236,4 +239,100 @@ fn what_is_missing_or_foreign_is_never_made_anew() {
 
     let state = State::new();
     assert!(matches!(store::create(&state.dir), Err(Error::Exists(_))));
+}
+
+/// `state.db` as version 1 made it.
+fn version_1(dir: &Path) {
+    let path = dir.join("state.db");
+    let key_id: Vec<u8> = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let path = dir.join(name);
+        assert!(fs::remove_file(&path).is_ok() || !path.exists());
+    }
+    let db = Connection::open(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
+    db.execute_batch(include_str!("../src/store/schema.sql"))
+        .unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    db.execute("INSERT INTO meta VALUES ('key_id', ?1)", [key_id])
+        .unwrap();
+    db.execute(
+        "INSERT INTO notifier (name, cursor) VALUES ('wechat', 41)",
+        [],
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_state_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
+    let state = State::new();
+    version_1(&state.dir);
+    for _ in 0..2 {
+        let store = state.open();
+        let found = store.read(|db| {
+            let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            let cursor: i64 = db.query_row("SELECT cursor FROM notifier", [], |row| row.get(0))?;
+            Ok((version, cursor, bearer::generation(db, 1)?))
+        });
+        assert_eq!(found.await.unwrap(), (2, 41, 0));
+    }
+    let newer = |db: &Connection| Ok(db.pragma_update(None, "user_version", 3)?);
+    state.open().write(newer).await.unwrap();
+    assert!(matches!(Store::open(&state.dir), Err(Error::Newer(3))));
+}
+
+#[tokio::test]
+async fn raising_a_generation_is_one_users_alone() {
+    let state = State::new();
+    let store = state.open();
+    for expected in [1, 2] {
+        let raised = store.write(|db| bearer::raise(db, 7)).await.unwrap();
+        assert_eq!(raised, expected);
+    }
+    drop(store);
+    let store = state.open();
+    let all = store.read(|db| Ok((bearer::generation(db, 7)?, bearer::generation(db, 8)?)));
+    assert_eq!(all.await.unwrap(), (2, 0));
+}
+
+#[tokio::test]
+async fn a_fingerprint_is_kept_by_name_and_replaced() {
+    let state = State::new();
+    let store = state.open();
+    for (name, bytes, before) in [
+        (Name::TokenSecret, [1; 16], None),
+        (Name::HashidsSalt, [2; 16], None),
+        (Name::TokenSecret, [3; 16], Some([1; 16])),
+        (Name::HashidsSalt, [2; 16], Some([2; 16])),
+    ] {
+        let found = store.write(move |db| {
+            let used = secrets::used(db, name)?;
+            secrets::keep(db, name, Fingerprint::from_bytes(bytes))?;
+            Ok(used)
+        });
+        assert_eq!(found.await.unwrap(), before.map(Fingerprint::from_bytes));
+    }
+}
+
+#[test]
+fn the_embedded_database_is_found_or_missed_with_the_remedy() {
+    let state = State::new();
+    let path = state.dir.join("gateway.db");
+    let missed = embedded::find(&state.dir).unwrap_err();
+    assert!(missed.to_string().contains("keyfresh init"), "{missed}");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(
+        embedded::find(&state.dir),
+        Err(Error::Readable { .. })
+    ));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(embedded::find(&state.dir).unwrap(), path);
 }

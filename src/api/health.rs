@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::routing::get;
 
-use super::{refusal_with, success};
+use super::envelope::{done, unready};
 
 /// Asked at each call of `/readyz`; must answer at once, from memory.
 pub type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
@@ -22,17 +21,15 @@ pub struct Readiness {
 }
 
 pub(super) fn routes(ready: Probe) -> Router {
-    Router::new()
-        .route("/healthz", get(async || success(())))
-        .route(
-            "/readyz",
-            get(async move || {
-                let obstacles = ready().obstacles;
-                if obstacles.is_empty() {
-                    success(())
-                } else {
-                    refusal_with(StatusCode::SERVICE_UNAVAILABLE, "not ready", obstacles)
-                }
-            }),
-        )
+    Router::new().route("/healthz", get(async || done())).route(
+        "/readyz",
+        get(async move || {
+            let obstacles = ready().obstacles;
+            if obstacles.is_empty() {
+                done()
+            } else {
+                unready(obstacles)
+            }
+        }),
+    )
 }

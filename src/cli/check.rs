@@ -6,7 +6,9 @@ use anyhow::Result;
 
 use super::status::Rows;
 use super::{TELL, runtime};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, Problems};
+use crate::daemon;
+use crate::daemon::one_hub::Signing;
 use crate::gateway::{Gateway, Telling};
 use crate::store::link::State;
 use crate::store::{Lock, Slots, Store};
@@ -42,13 +44,14 @@ pub(super) fn run(environment: &Environment) -> Result<bool> {
         Some(path) => good(&format!("configuration {}", path.display())),
         None => note("no configuration file: defaults, .env and environment alone"),
     }
-    match config.api_secrets() {
-        Ok(_) => good("TOKEN_SECRET and HASHIDS_SALT"),
-        Err(problems) => findings.bad(&problems.to_string()),
-    }
     runtime()?.block_on(async {
         let store = state(&config, &mut findings);
+        secrets(&config, store.as_ref(), &mut findings).await?;
+        if config.gateway.is_none() && store.is_some() {
+            embedded(&config, &mut findings).await;
+        }
         if let Some(gateway) = gateway(&config, &mut findings).await {
+            signing(&config, &gateway, &mut findings).await?;
             channels(&config, &gateway, store.as_ref(), &mut findings).await?;
         }
         if let Some(store) = &store {
@@ -89,6 +92,20 @@ fn state(config: &Config, findings: &mut Findings) -> Option<Store> {
     }
 }
 
+async fn secrets(config: &Config, store: Option<&Store>, findings: &mut Findings) -> Result<()> {
+    let problems = match (config.api_secrets(), store) {
+        (Err(problems), _) => problems,
+        (Ok(_), None) => Problems(Vec::new()),
+        (Ok(_), Some(store)) => daemon::secrets::strangers(config, store).await?,
+    };
+    if problems.0.is_empty() {
+        good("TOKEN_SECRET and HASHIDS_SALT");
+    } else {
+        findings.bad(&problems.to_string());
+    }
+    Ok(())
+}
+
 async fn gateway(config: &Config, findings: &mut Findings) -> Option<Gateway> {
     let settings = config.gateway.as_ref()?;
     let opened = async {
@@ -120,6 +137,40 @@ async fn gateway(config: &Config, findings: &mut Findings) -> Option<Gateway> {
             findings.bad(&chain(&error));
             None
         }
+    }
+}
+
+/// Whether the API can make keys that One-Hub accepts.
+async fn signing(config: &Config, gateway: &Gateway, findings: &mut Findings) -> Result<()> {
+    let mint = match daemon::secrets::one_hub_mint(config) {
+        Ok(mint) => mint,
+        Err(problems) => {
+            findings.bad(&problems.to_string());
+            return Ok(());
+        }
+    };
+    let signing = daemon::one_hub::signing(gateway, mint.as_ref()).await?;
+    match (signing, signing.obstacle()) {
+        (Signing::Foreign { .. }, Some(obstacle)) => findings.bad(&obstacle),
+        (_, Some(obstacle)) => note(&obstacle),
+        (Signing::Proved, None) => {
+            good("One-Hub's newest key verifies with gateway.user_token_secret");
+        }
+        (_, None) => {}
+    }
+    Ok(())
+}
+
+/// The API's own database, where no gateway is configured.
+async fn embedded(config: &Config, findings: &mut Findings) {
+    let opened = async {
+        let gateway = daemon::gateway(config)?.gateway().await?;
+        gateway.probe().await?;
+        anyhow::Ok(())
+    };
+    match opened.await {
+        Ok(()) => good("no gateway: the API keeps users and tokens in gateway.db beside the state"),
+        Err(error) => findings.bad(&format!("{error:#}")),
     }
 }
 

@@ -1,19 +1,17 @@
 //! `keyfresh credential …`: a person changes one row; whoever refreshes acts on it.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use zeroize::Zeroizing;
 
-use super::runtime;
+use super::{input, runtime};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credential::Phase;
+use crate::gateway::OnDemand;
 use crate::http::Http;
 use crate::link::Links;
 use crate::refresh::Wakers;
-use crate::secret::SecretString;
 use crate::store::{self, Lock, Store};
 
 /// Makes `name` due now.
@@ -50,7 +48,7 @@ pub(super) fn refresh(config: &Config, name: &str) -> Result<bool> {
 /// Installs the refresh token read from standard input.
 pub(super) fn replace(config: &Config, name: &str) -> Result<bool> {
     let store = Store::open(&config.state_dir)?;
-    let token = read_token(name)?;
+    let token = input::secret(&format!("{name}'s new refresh token"))?;
     let (key, now) = (store.key(), Clock::system().now());
     let wanted = name.to_owned();
     let phase = runtime()?.block_on(store.write(move |db| {
@@ -74,7 +72,7 @@ pub(super) fn take_over(config: &Config, name: &str) -> Result<bool> {
     let store = Store::open(&config.state_dir)?;
     let links = Arc::new(Links::new(
         store,
-        config.gateway.clone(),
+        config.gateway.clone().map(OnDemand::new).map(Arc::new),
         Http::new()?,
         Clock::system(),
         Arc::new(Wakers::default()),
@@ -96,18 +94,4 @@ fn who_acts(config: &Config) -> Result<&'static str> {
         Some(_) => "the running daemon acts on it within a second",
         None => "run `keyfresh once` or start the daemon to act on it",
     })
-}
-
-fn read_token(name: &str) -> Result<SecretString> {
-    let mut input = io::stdin().lock();
-    if io::stdin().is_terminal() {
-        eprintln!("paste {name}'s new refresh token and press Enter:");
-    }
-    let mut line = Zeroizing::new(String::new());
-    input.read_line(&mut line)?;
-    let token = line.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("standard input holds no refresh token: one line of visible ASCII was expected");
-    }
-    Ok(token.into())
 }

@@ -1,4 +1,6 @@
-//! `[api]`: where it listens, and the two secrets that its keys are made with.
+//! `[api]`: where and how it listens, how it answers, and the two secrets that its keys are made with.
+
+mod listen;
 
 use std::path::PathBuf;
 
@@ -7,8 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 use super::problem::{Problem, Problems};
 use super::raw::{Table, place};
 use super::secret::Secret;
+use crate::api::{ErrorStatus, Proxies, PublicIds, SearchShape};
+use crate::tls::Identity;
 
-const LISTEN: &str = "127.0.0.1:8787";
+const NAME_LIMIT: usize = 30;
+const AUTH_FAILURES: usize = 100;
+
+/// The longest name that every layout's column holds.
+const LONGEST_NAME: usize = 191;
 
 /// The least length of the two secrets, in characters.
 const TOKEN_SECRET: usize = 32;
@@ -31,8 +39,24 @@ const COPIED: [&str; 10] = [
 /// `[api]`.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
-    /// `HOST:PORT`.
+    /// `HOST:PORT` or `unix:PATH`, the path absolute.
     pub listen: String,
+    /// Who we are over TLS: `tls_certificate_file` with `tls_key_file`.
+    pub tls: Option<Identity>,
+    /// Whether others than this machine may be listened to without TLS.
+    pub allow_plaintext: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Proxies,
+    /// The most characters of a token's name.
+    pub name_limit: usize,
+    /// What the data of a search is.
+    pub search_shape: SearchShape,
+    /// How answers name a row.
+    pub public_ids: PublicIds,
+    /// The HTTP status of a refusal that concerns tokens.
+    pub error_status: ErrorStatus,
+    /// Failed logins a minute that one address has.
+    pub auth_failures: u32,
     /// Signs bearers and keys.
     pub token_secret: Option<Secret>,
     /// The `token_secret` that this one takes over from.
@@ -54,14 +78,27 @@ pub struct ApiSecrets {
 
 pub(super) fn read(root: &mut Table<'_>) -> ApiSettings {
     let mut table = root.table("api");
-    let listen = table.parsed("listen", "HOST:PORT", &format!("\"{LISTEN}\""), |value| {
-        let text = value.as_str()?;
-        let (host, port) = text.rsplit_once(':')?;
-        let is_host = !host.is_empty() && !host.contains(['/', '@']);
-        (is_host && port.parse::<u16>().is_ok()).then(|| text.to_owned())
-    });
+    let listen = listen::read(&mut table);
+    let shapes = [("array", SearchShape::Array), ("page", SearchShape::Page)];
+    let ids = [
+        ("numbers", PublicIds::Numbers),
+        ("hashed", PublicIds::Hashed),
+    ];
+    let statuses = [("ok", ErrorStatus::Ok), ("http", ErrorStatus::Http)];
+    let name_limit = table.number("name_limit", 1..=LONGEST_NAME);
+    let auth_failures = table
+        .number("auth_failures", 1..=1_000_000)
+        .unwrap_or(AUTH_FAILURES);
     let settings = ApiSettings {
-        listen: listen.unwrap_or_else(|| LISTEN.to_owned()),
+        listen: listen.address,
+        tls: listen.tls,
+        allow_plaintext: listen.allow_plaintext,
+        trusted_proxies: listen::proxies(&mut table),
+        name_limit: name_limit.unwrap_or(NAME_LIMIT),
+        search_shape: table.choice("search_shape", &shapes).unwrap_or_default(),
+        public_ids: table.choice("public_ids", &ids).unwrap_or_default(),
+        error_status: table.choice("error_status", &statuses).unwrap_or_default(),
+        auth_failures: u32::try_from(auth_failures).unwrap_or(u32::MAX),
         token_secret: table.secret_or_file("token_secret", Some("token_secret")),
         token_secret_previous: table.secret("token_secret_previous"),
         hashids_salt: table.secret_or_file("hashids_salt", Some("hashids_salt")),
@@ -71,6 +108,45 @@ pub(super) fn read(root: &mut Table<'_>) -> ApiSettings {
 }
 
 impl ApiSettings {
+    /// What `new` changes that a running listener cannot take over: everything but the certificate and its
+    /// key, which it can exchange for others.
+    pub(super) fn needs_restart(&self, new: &Self) -> impl Iterator<Item = &'static str> {
+        let text = |secret: &Option<Secret>| {
+            let secret = secret.as_ref();
+            secret.map(|secret| super::secret_text(&secret.value))
+        };
+        let changed = [
+            ("api.listen", self.listen != new.listen),
+            (
+                "api.tls_certificate_file",
+                self.tls.is_some() != new.tls.is_some(),
+            ),
+            (
+                "api.trusted_proxies",
+                self.trusted_proxies != new.trusted_proxies,
+            ),
+            ("api.name_limit", self.name_limit != new.name_limit),
+            ("api.search_shape", self.search_shape != new.search_shape),
+            ("api.public_ids", self.public_ids != new.public_ids),
+            ("api.error_status", self.error_status != new.error_status),
+            ("api.auth_failures", self.auth_failures != new.auth_failures),
+            (
+                "api.token_secret",
+                text(&self.token_secret) != text(&new.token_secret),
+            ),
+            (
+                "api.token_secret_previous",
+                text(&self.token_secret_previous) != text(&new.token_secret_previous),
+            ),
+            (
+                "api.hashids_salt",
+                text(&self.hashids_salt) != text(&new.hashids_salt),
+            ),
+        ];
+        let keys = changed.into_iter().filter(|(_, changed)| *changed);
+        keys.map(|(key, _)| key)
+    }
+
     /// The two secrets, if they are there and fit.
     pub(super) fn secrets(&self, file: Option<&PathBuf>) -> Result<ApiSecrets, Problems> {
         let (Some(token_secret), Some(hashids_salt)) = (&self.token_secret, &self.hashids_salt)

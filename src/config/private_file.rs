@@ -38,6 +38,11 @@ impl Places {
         }
     }
 
+    /// The content of a file that others may read too.
+    pub(super) fn read_public(path: &Path) -> Result<String, Refusal> {
+        Ok(std::fs::read_to_string(path)?)
+    }
+
     /// The content of a file that must be closed to others.
     pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, Refusal> {
         let mut file = File::open(path)?;

@@ -46,8 +46,10 @@ pub(super) fn listed(value: &Value) -> Option<Vec<Value>> {
     }
 }
 
-/// A number with its unit. The bound keeps every sum with a date inside the calendar.
-pub(super) fn span(text: &str) -> Option<Duration> {
+/// A span of time: a whole number with s, m, h or d. The bound, ten years, keeps every sum with a date
+/// inside the calendar.
+#[must_use]
+pub fn span(text: &str) -> Option<Duration> {
     const LONGEST: u64 = 3650 * 86_400;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {

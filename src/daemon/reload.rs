@@ -1,4 +1,5 @@
-//! What a reload may change while the daemon runs: credentials, schedule, notifiers, log level.
+//! What a reload may change while the daemon runs: credentials, schedule, notifiers, log level, and the
+//! listener's certificate.
 //!
 //! All or nothing: a configuration with a problem changes nothing, and what needs a restart is named.
 
@@ -16,6 +17,7 @@ use crate::http::Http;
 use crate::notify::{Courier, Detail, EventKind};
 use crate::store::notice;
 use crate::telemetry::{Telemetry, chain};
+use crate::tls::Identity;
 
 /// The configuration in force, and what can be exchanged for another.
 pub(super) struct Reloader {
@@ -23,11 +25,13 @@ pub(super) struct Reloader {
     telemetry: Telemetry,
     couriers: JoinSet<()>,
     stop: watch::Sender<bool>,
+    identity: Option<watch::Sender<Identity>>,
 }
 
 impl Reloader {
     pub(super) fn new(config: Config, parts: &Parts, telemetry: Telemetry) -> Self {
         let mut this = Self {
+            identity: config.api.tls.clone().map(watch::Sender::new),
             config,
             telemetry,
             couriers: JoinSet::new(),
@@ -35,6 +39,11 @@ impl Reloader {
         };
         this.start(parts.couriers.clone(), parts);
         this
+    }
+
+    /// Who the listener is over TLS, now and after each reload.
+    pub(super) fn identity(&self) -> Option<watch::Receiver<Identity>> {
+        self.identity.as_ref().map(watch::Sender::subscribe)
     }
 
     /// Takes a new configuration into force, or says why not.
@@ -69,6 +78,9 @@ impl Reloader {
         parts.adopt(config).await?;
         let fresh = couriers(config, &parts.store, &http, &parts.clock).await?;
         self.telemetry.set_level(config.log.level)?;
+        if let (Some(shown), Some(identity)) = (&self.identity, &config.api.tls) {
+            shown.send_replace(identity.clone());
+        }
         self.halt().await;
         self.start(fresh, parts);
         Ok(())

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::Parts;
 use super::reload::Reloader;
-use crate::api::{self, Readiness};
+use super::{Parts, one_hub, secrets, token_api};
+use crate::api::{self, Readiness, Terms, TokenApi};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, Environment};
 use crate::notify::EventKind;
@@ -42,14 +42,23 @@ pub async fn serve(environment: &Environment) -> Result<()> {
     let telemetry = telemetry::start(&config.log, environment.journal)?;
     let clock = Clock::system();
     let parts = Parts::assemble(&config, environment.runtime_dir.clone(), clock).await?;
-    let listener = api::bind(&config.api.listen).await?;
-    run(environment, config, parts, listener, telemetry).await
+    // Opened by whoever needs it first: the gateway may be down while we start.
+    let gateway = parts.gateway(&config)?;
+    let (mint, has_heir) = secrets::settle(&config, &parts.store).await?;
+    if has_heir {
+        info!("token_secret has changed: the previous one verifies what was signed before");
+    }
+    let tokens = token_api::assemble(&config, &parts, gateway, mint)?;
+    let may_be_exposed = config.api.tls.is_some() || config.api.allow_plaintext;
+    let listener = api::bind(&config.api.listen, may_be_exposed).await?;
+    run(environment, config, parts, tokens, listener, telemetry).await
 }
 
 async fn run(
     environment: &Environment,
     config: Config,
     parts: Parts,
+    tokens: Arc<TokenApi>,
     listener: api::Listener,
     telemetry: Telemetry,
 ) -> Result<()> {
@@ -57,6 +66,8 @@ async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let ticker = schedule::ticker(Arc::clone(&parts.wakers.refresh)).await?;
+    let (trusted_proxies, locale) = (config.api.trusted_proxies.clone(), config.locale);
+    let one_hub = secrets::one_hub_mint(&config)?;
     let mut reloader = Reloader::new(config, &parts, telemetry);
     reloader.tell(&parts, EventKind::Starting).await?;
     let (stop, stopped) = watch::channel(false);
@@ -70,9 +81,20 @@ async fn run(
         parts.clock.clone(),
         stopped.clone(),
     ));
-    info!(listen = %listener, "listening");
-    let router = api::router(readiness(&parts));
-    loops.spawn(api::serve(listener, router, until(stopped.clone())));
+    loops.spawn(one_hub::warn_once(
+        Arc::clone(&tokens.gateway),
+        one_hub,
+        parts.clock.clone(),
+        stopped.clone(),
+    ));
+    let terms = Terms {
+        tls: reloader.identity(),
+        trusted_proxies,
+        locale,
+    };
+    info!(listen = %listener, tls = terms.tls.is_some(), "listening");
+    let router = api::router(readiness(&parts), Some(tokens));
+    loops.spawn(api::serve(listener, router, terms, until(stopped.clone())));
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("refreshing")]);
     info!("ready");
 

@@ -1,29 +1,54 @@
 //! One connection to an SQLite file that belongs to somebody else.
 //!
-//! Only `database.rs` calls this, from the thread that owns the [`File`]. Each call looks whether the
+//! Only `lane.rs` calls this, from the thread that owns the [`File`]. Each transaction looks whether the
 //! path still leads to the file that is open (I12) and whether the schema is still the one that was
-//! recognised, and leaves no transaction and no statement behind. The journal mode stays as it is.
+//! recognised. Statements stay prepared, transactions do not stay. The journal mode stays as it is.
 
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
-use secrecy::ExposeSecret as _;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use super::deadline::{Deadline, STEPS};
+use super::form::{self, Form, Shape};
+use super::lane::Purpose;
 use super::place::{self, Identity, read_only_folder, who};
-use super::{Change, Error, Form, Row, Shape, Statement, Trouble, Value};
+use super::session::{Counts, Fault, Known, Reason, Session};
+use super::{Error, Trouble};
+use crate::clock::Clock;
 
 /// How long COMMIT may wait for readers: while it waits, new readers are shut out.
 const COMMIT_WAIT: Duration = Duration::from_millis(100);
 
+/// The longest that one job may read: the gateway's COMMIT waits for it.
+const READ: Duration = Duration::from_millis(100);
+
+/// The longest that one job may write. A write that is cut off undoes its whole transaction, so this is
+/// for what would hold the lock for seconds and make the gateway lose bookings.
+const WRITE: Duration = Duration::from_secs(1);
+
+/// The most prepared statements that a connection keeps.
+const STATEMENTS: usize = 32;
+
+/// SQLite's page cache per connection, in its own unit: minus KiB.
+const CACHE: i64 = -1024;
+
+/// What the connections to one file share.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) forms: &'static [&'static Form],
+    pub(super) limit: Duration,
+    /// What the file was first recognised as: it must stay that.
+    pub(super) form: OnceLock<usize>,
+}
+
 /// The file and, while all is well, its connection.
 pub(super) struct File {
-    path: PathBuf,
-    forms: &'static [&'static Form],
-    limit: Duration,
-    /// What the file was first recognised as: it must stay that.
-    form: Option<usize>,
+    source: Arc<Source>,
+    purpose: Purpose,
+    pub(super) deadline: Deadline,
     open: Option<Open>,
     openings: i64,
 }
@@ -33,111 +58,98 @@ struct Open {
     identity: Identity,
     /// SQLite's `schema_version` when the form was last recognised.
     schema: Option<i64>,
-}
-
-/// What stops a transaction.
-enum Fault {
-    Sql(rusqlite::Error),
-    Unrecognised(String),
-    Empty,
-    NotKept,
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-/// How a transaction that went well ends.
-enum End {
-    Commit,
-    Rollback,
+    known: Known,
+    counts: RefCell<Counts>,
 }
 
 impl File {
-    pub(super) fn new(path: PathBuf, forms: &'static [&'static Form], limit: Duration) -> Self {
+    pub(super) fn new(source: &Arc<Source>, purpose: Purpose, clock: &Clock) -> Self {
+        let span = match purpose {
+            Purpose::Read => READ,
+            Purpose::Write => WRITE,
+        };
         Self {
-            path,
-            forms,
-            limit,
-            form: None,
+            source: Arc::clone(source),
+            purpose,
+            deadline: Deadline::new(span, clock),
             open: None,
             openings: 0,
         }
     }
 
-    pub(super) fn recognise(&mut self) -> Result<usize, Trouble> {
-        self.transact(TransactionBehavior::Deferred, |_| Ok((End::Commit, ())))?;
-        self.form
-            .ok_or_else(|| Trouble::Lasting(Error::Empty(self.path.clone())))
-    }
-
-    pub(super) fn read(&mut self, query: &Statement) -> Result<Vec<Row>, Trouble> {
-        self.transact(TransactionBehavior::Deferred, |transaction| {
-            Ok((End::Commit, select(transaction, query)?))
-        })
-    }
-
-    pub(super) fn write(&mut self, change: &Change) -> Result<bool, Trouble> {
-        self.transact(TransactionBehavior::Immediate, |transaction| {
-            if execute(transaction, &change.guarded)? != 1 {
-                return Ok((End::Rollback, false));
-            }
-            for statement in &change.then {
-                execute(transaction, statement)?;
-            }
-            if select(transaction, &change.proof)?.is_empty() {
-                return Err(Fault::NotKept);
-            }
-            Ok((End::Commit, true))
-        })
-    }
-
-    /// `user_version` stands in the file's first page, so changing it makes a journal whatever the
-    /// tables hold.
-    pub(super) fn probe(&mut self) -> Result<(), Trouble> {
-        self.transact(TransactionBehavior::Immediate, |transaction| {
-            let version = pragma(transaction, "user_version")?;
-            transaction.pragma_update(None, "user_version", version ^ 1)?;
-            Ok((End::Rollback, ()))
-        })
-    }
-
-    /// `data_version` counts per connection; a connection opened anew must not repeat an old number.
-    pub(super) fn version(&mut self) -> Result<i64, Trouble> {
-        let version = self.transact(TransactionBehavior::Deferred, |transaction| {
-            Ok((End::Commit, pragma(transaction, "data_version")?))
-        })?;
-        Ok((self.openings << 32) + version)
-    }
-
-    pub(super) fn is_wal(&mut self) -> Result<bool, Trouble> {
-        self.transact(TransactionBehavior::Deferred, |transaction| {
-            let mode: String =
-                transaction.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-            Ok((End::Commit, mode == "wal"))
-        })
-    }
-
-    fn transact<T>(
-        &mut self,
-        behaviour: TransactionBehavior,
-        body: impl FnOnce(&Transaction<'_>) -> Result<(End, T), Fault>,
-    ) -> Result<T, Trouble> {
+    /// Begins a transaction on the file that stands at the path now.
+    pub(super) fn begin(&mut self) -> Result<(), Trouble> {
         self.follow()?;
-        self.attempt(behaviour, body).map_err(|fault| {
-            let trouble = self.judge(fault);
-            if let Trouble::Lasting(_) = trouble {
-                self.open = None;
-            }
-            trouble
+        self.start().map_err(|fault| self.give_up(fault))
+    }
+
+    /// The transaction under way, as jobs see it.
+    pub(super) fn session(&self) -> Option<Session<'_>> {
+        self.open.as_ref().map(|open| Session {
+            connection: &open.connection,
+            known: &open.known,
+            counts: &open.counts,
+            writes: self.purpose == Purpose::Write,
+            opening: self.openings,
+            version: OnceCell::new(),
         })
+    }
+
+    /// Ends a transaction that wrote nothing.
+    pub(super) fn leave(&mut self, sound: bool) {
+        let left = sound && self.run("COMMIT").is_ok();
+        if !left {
+            self.close();
+        }
+    }
+
+    /// Makes what the jobs wrote last.
+    pub(super) fn commit(&mut self) -> Result<(), Trouble> {
+        self.wait_and_commit().map_err(|fault| self.give_up(fault))
+    }
+
+    /// Undoes all that the jobs wrote.
+    pub(super) fn roll_back(&mut self) {
+        if self.is_within() && self.run("ROLLBACK").is_err() {
+            self.close();
+        }
+    }
+
+    /// Closes the connection; SQLite undoes what is not committed.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Marks where a job begins.
+    pub(super) fn save(&self) -> Result<(), Fault> {
+        self.run("SAVEPOINT job")
+    }
+
+    /// Keeps or undoes what was done since; false if the whole transaction is lost.
+    pub(super) fn settle(&self, keep: bool) -> bool {
+        let undone = keep || (self.is_within() && self.run("ROLLBACK TO job").is_ok());
+        undone && self.run("RELEASE job").is_ok() && self.is_within()
+    }
+
+    fn is_within(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| !open.connection.is_autocommit())
+    }
+
+    fn run(&self, sql: &str) -> Result<(), Fault> {
+        let open = self.open.as_ref().ok_or(Fault(Reason::Empty))?;
+        open.run(sql)
+    }
+
+    fn wait_and_commit(&mut self) -> Result<(), Fault> {
+        let open = self.open.as_ref().ok_or(Fault(Reason::Empty))?;
+        open.connection.busy_timeout(COMMIT_WAIT)?;
+        open.run("COMMIT")
     }
 
     /// Opens the file that stands at the path now, unless it is the one that is open.
     fn follow(&mut self) -> Result<(), Trouble> {
-        let identity = place::identity(&self.path).map_err(|error| {
+        let identity = place::identity(&self.source.path).map_err(|error| {
             self.open = None;
             Trouble::Lasting(error)
         })?;
@@ -149,20 +161,17 @@ impl File {
             return Ok(());
         }
         self.open = None;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)
-            .map_err(|error| self.judge(error.into()))?;
-        connection
-            .pragma_update(None, "foreign_keys", false)
-            .map_err(|error| self.judge(error.into()))?;
+        let connection = self.connect().map_err(|fault| self.judge(fault))?;
         self.openings += 1;
         self.open = Some(Open {
             connection,
             identity,
             schema: None,
+            known: Known::default(),
+            counts: RefCell::default(),
         });
         // Replaced between looking and opening: the next attempt finds out.
-        match place::identity(&self.path) {
+        match place::identity(&self.source.path) {
             Ok(now) if now == identity => Ok(()),
             _ => {
                 self.open = None;
@@ -171,57 +180,80 @@ impl File {
         }
     }
 
-    fn attempt<T>(
-        &mut self,
-        behaviour: TransactionBehavior,
-        body: impl FnOnce(&Transaction<'_>) -> Result<(End, T), Fault>,
-    ) -> Result<T, Fault> {
-        let Some(open) = &mut self.open else {
-            return Err(Fault::Empty);
-        };
-        open.connection.busy_timeout(Duration::ZERO)?;
-        let transaction = open.connection.transaction_with_behavior(behaviour)?;
-        let schema = pragma(&transaction, "schema_version")?;
-        if open.schema != Some(schema) {
-            self.form = Some(recognise(&transaction, self.forms, self.form)?);
-            open.schema = Some(schema);
-        }
-        let (end, value) = body(&transaction)?;
-        match end {
-            End::Commit => {
-                transaction.busy_timeout(COMMIT_WAIT)?;
-                transaction.commit()?;
-            }
-            End::Rollback => transaction.rollback()?,
-        }
-        Ok(value)
+    fn connect(&self) -> Result<Connection, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&self.source.path, flags)?;
+        connection.pragma_update(None, "foreign_keys", false)?;
+        connection.pragma_update(None, "query_only", self.purpose == Purpose::Read)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        let deadline = self.deadline.clone();
+        connection.progress_handler(STEPS, Some(move || deadline.is_past()))?;
+        Ok(connection)
     }
 
-    fn busy(&self) -> Trouble {
+    fn start(&mut self) -> Result<(), Fault> {
+        let Some(open) = &mut self.open else {
+            return Err(Fault(Reason::Empty));
+        };
+        open.connection.busy_timeout(Duration::ZERO)?;
+        open.run(match self.purpose {
+            Purpose::Read => "BEGIN",
+            Purpose::Write => "BEGIN IMMEDIATE",
+        })?;
+        let schema = open.number("PRAGMA schema_version")?;
+        if open.schema == Some(schema) {
+            return Ok(());
+        }
+        // Not while opening: this pragma reads the file, which may be locked.
+        open.connection.pragma_update(None, "cache_size", CACHE)?;
+        let known = open.look()?;
+        if known.columns.is_empty() {
+            return Err(Fault(Reason::Empty));
+        }
+        let before = self.source.form.get().copied();
+        let form = form::recognise(&known.columns, self.source.forms, before)
+            .map_err(|found| Fault(Reason::Unrecognised(found)))?;
+        self.source.form.get_or_init(|| form);
+        open.known = known;
+        open.schema = Some(schema);
+        Ok(())
+    }
+
+    /// What to tell of a transaction that cannot begin or end, which is over.
+    fn give_up(&mut self, fault: Fault) -> Trouble {
+        let trouble = self.judge(fault);
+        match trouble {
+            Trouble::Passing(_) => self.roll_back(),
+            Trouble::Lasting(_) => self.close(),
+        }
+        trouble
+    }
+
+    pub(super) fn busy(&self) -> Trouble {
         Trouble::Passing(Error::Busy {
-            path: self.path.clone(),
-            waited: self.limit,
+            path: self.source.path.clone(),
+            waited: self.source.limit,
         })
     }
 
     /// Whether waiting helps, and what to tell people if not.
-    fn judge(&self, fault: Fault) -> Trouble {
-        let path = self.path.clone();
-        let error = match fault {
-            Fault::NotKept => return Trouble::Lasting(Error::NotKept(path)),
-            Fault::Empty => Error::Empty(path),
-            Fault::Unrecognised(found) => Error::Unrecognised { path, found },
-            Fault::Sql(error) => return self.judge_sql(error),
+    pub(super) fn judge(&self, fault: Fault) -> Trouble {
+        let path = self.source.path.clone();
+        let error = match fault.0 {
+            Reason::NotKept => return Trouble::Lasting(Error::NotKept(path)),
+            Reason::Empty => Error::Empty(path),
+            Reason::Unrecognised(found) => Error::Unrecognised { path, found },
+            Reason::Sql(error) => return self.judge_sql(error),
         };
         // A gateway that starts rebuilds its tables: a file known before gets time to be itself again.
-        match self.form {
+        match self.source.form.get() {
             Some(_) => Trouble::Passing(error),
             None => Trouble::Lasting(error),
         }
     }
 
     fn judge_sql(&self, error: rusqlite::Error) -> Trouble {
-        let path = self.path.clone();
+        let path = self.source.path.clone();
         let Some(&ffi::Error {
             code,
             extended_code,
@@ -229,7 +261,7 @@ impl File {
         else {
             return Trouble::Lasting(Error::Engine {
                 path,
-                source: error,
+                source: Arc::new(error),
             });
         };
         Trouble::Lasting(match code {
@@ -252,106 +284,48 @@ impl File {
                 Error::Denied { path, who }
             }
             ErrorCode::NotADatabase => Error::NotDatabase(path),
+            ErrorCode::OperationInterrupted => Error::Overrun {
+                path,
+                after: self.deadline.span(),
+            },
             _ => Error::Engine {
                 path,
-                source: error,
+                source: Arc::new(error),
             },
         })
     }
 }
 
-/// Which of the forms the tables have: `known`, if they were recognised before.
-fn recognise(
-    transaction: &Transaction<'_>,
-    forms: &[&Form],
-    known: Option<usize>,
-) -> Result<usize, Fault> {
-    let shape = shape(transaction)?;
-    if shape.is_empty() {
-        return Err(Fault::Empty);
+impl Open {
+    fn run(&self, sql: &str) -> Result<(), Fault> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
     }
-    let mut misfits = Vec::new();
-    for (number, form) in forms.iter().enumerate() {
-        if known.is_some_and(|known| known != number) {
-            continue;
+
+    fn number(&self, sql: &str) -> Result<i64, Fault> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    fn look(&self) -> Result<Known, Fault> {
+        Ok(Known {
+            columns: self.shape(
+                r#"SELECT t."name", c."name" FROM "sqlite_master" t, pragma_table_info(t."name") c WHERE t."type" = 'table'"#,
+            )?,
+            indexed: self.shape(
+                r#"SELECT t."name", c."name" FROM "sqlite_master" t, pragma_index_list(t."name") i, pragma_index_info(i."name") c WHERE t."type" = 'table' AND i."partial" = 0 AND c."seqno" = 0 AND c."name" IS NOT NULL"#,
+            )?,
+        })
+    }
+
+    fn shape(&self, sql: &str) -> Result<Shape, Fault> {
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut shape = Shape::new();
+        while let Some(row) = rows.next()? {
+            let table = shape.entry(row.get(0)?).or_default();
+            table.insert(row.get(1)?);
         }
-        let reasons = form.misfits(&shape);
-        if reasons.is_empty() {
-            return Ok(number);
-        }
-        misfits.push(format!("not {}: {}", form.name, reasons.join(", ")));
-    }
-    let tables: Vec<&str> = shape.keys().take(8).map(String::as_str).collect();
-    let more = if shape.len() > tables.len() {
-        ", …"
-    } else {
-        ""
-    };
-    Err(Fault::Unrecognised(format!(
-        "its tables are {}{more}; {}",
-        tables.join(", "),
-        misfits.join("; ")
-    )))
-}
-
-fn shape(transaction: &Transaction<'_>) -> rusqlite::Result<Shape> {
-    let mut statement = transaction.prepare(
-        r#"SELECT t."name", c."name" FROM "sqlite_master" t, pragma_table_info(t."name") c WHERE t."type" = 'table'"#,
-    )?;
-    let mut rows = statement.query([])?;
-    let mut shape = Shape::new();
-    while let Some(row) = rows.next()? {
-        let table = shape.entry(row.get(0)?).or_default();
-        table.insert(row.get(1)?);
-    }
-    Ok(shape)
-}
-
-fn pragma(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<i64> {
-    transaction.pragma_query_value(None, name, |row| row.get(0))
-}
-
-fn execute(transaction: &Transaction<'_>, statement: &Statement) -> rusqlite::Result<usize> {
-    transaction.execute(
-        &statement.sql,
-        rusqlite::params_from_iter(&statement.values),
-    )
-}
-
-fn select(transaction: &Transaction<'_>, query: &Statement) -> rusqlite::Result<Vec<Row>> {
-    let mut statement = transaction.prepare(&query.sql)?;
-    let width = statement.column_count();
-    let mut rows = statement.query(rusqlite::params_from_iter(&query.values))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(
-            (0..width)
-                .map(|column| row.get_ref(column).map(Value::from))
-                .collect::<rusqlite::Result<Row>>()?,
-        );
-    }
-    Ok(found)
-}
-
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Int(number) => ValueRef::Integer(*number),
-            Self::Text(text) => ValueRef::Text(text.expose_secret().as_bytes()),
-            Self::Null => ValueRef::Null,
-        }))
-    }
-}
-
-impl From<ValueRef<'_>> for Value {
-    fn from(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Null => Self::Null,
-            ValueRef::Integer(number) => Self::Int(number),
-            ValueRef::Real(number) => Self::Text(number.to_string().into()),
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-                Self::Text(String::from_utf8_lossy(bytes).into_owned().into())
-            }
-        }
+        Ok(shape)
     }
 }

@@ -31,11 +31,14 @@ fn complete() -> Place {
         "hashids_salt",
         "token_secret.previous",
     ]);
+    let tls = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     files
         .fold(Place::with(&uncommented()), |place, name| {
             place.file(name, CANARY)
         })
         .file("chatgpt.proxy", "socks5://u:CANARY@127.0.0.1:1080")
+        .file("tls.crt", &tls.cert.pem())
+        .file("tls.key", &tls.signing_key.serialize_pem())
 }
 
 #[test]
@@ -48,12 +51,19 @@ fn the_example_shows_every_default() {
         let words = (
             config.locale,
             &config.state_dir,
-            &api.listen,
             log.level,
             log.format,
             log.keep_days,
         );
-        format!("{words:?} {:?}", config.schedule)
+        let listener = (&api.listen, api.allow_plaintext, &api.trusted_proxies);
+        let answers = (
+            api.name_limit,
+            api.search_shape,
+            api.public_ids,
+            api.error_status,
+            api.auth_failures,
+        );
+        format!("{words:?} {listener:?} {answers:?} {:?}", config.schedule)
     };
     assert_eq!(settings(&shown), settings(&default));
 

@@ -8,6 +8,7 @@
 
 mod canary;
 mod example;
+mod listen;
 mod place;
 
 use std::collections::BTreeMap;
@@ -310,6 +311,20 @@ fn what_needs_a_restart_is_named() {
     check(
         "[api]\nlisten = \"h:1\"\n[log]\ndir = \"/l\"\n",
         &["api.listen", "gateway", "log.dir"],
+    );
+    check(
+        "[gateway]\ndatabase = \"a.db\"\n[api]\ntrusted_proxies = [\"unix\"]\nname_limit = 50\n\
+         search_shape = \"page\"\npublic_ids = \"hashed\"\nerror_status = \"http\"\nauth_failures = 5\n\
+         token_secret = \"t\"\nallow_plaintext = true\n",
+        &[
+            "api.trusted_proxies",
+            "api.name_limit",
+            "api.search_shape",
+            "api.public_ids",
+            "api.error_status",
+            "api.auth_failures",
+            "api.token_secret",
+        ],
     );
 }
 

@@ -146,16 +146,22 @@ impl Daemon {
         fs::read_to_string(folder?.join(file)).ok()
     }
 
-    /// The status and body of a page of its listener.
-    pub(crate) fn page(&self, path: &str) -> (u16, String) {
-        let address = until("it listens", || {
+    /// Where its listener is reached.
+    pub(crate) fn address(&self) -> String {
+        until("it listens", || {
             let log = self.log();
             let (_, rest) = log.split_once("listening")?;
-            let (_, rest) = rest.split_once("127.0.0.1:")?;
-            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
-            Some(format!("127.0.0.1:{}", &rest[..end]))
-        });
-        let mut stream = TcpStream::connect(address).unwrap();
+            let start = ["listen=", "\"listen\":\""]
+                .iter()
+                .find_map(|name| rest.split_once(name));
+            let (address, _) = start?.1.split_once([' ', '"', '\n'])?;
+            Some(address.to_owned())
+        })
+    }
+
+    /// The status and body of a page of its listener.
+    pub(crate) fn page(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

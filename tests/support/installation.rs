@@ -278,6 +278,17 @@ impl Installation {
     }
 }
 
+impl Ran {
+    /// It ended with `code` and said all `parts`, on whichever output.
+    pub(crate) fn says(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for part in parts {
+            let said = self.stdout.contains(part) || self.stderr.contains(part);
+            assert!(said, "{part}: {self:?}");
+        }
+    }
+}
+
 impl Running {
     /// Waits until the command has ended.
     pub(crate) fn end(mut self) -> Ran {

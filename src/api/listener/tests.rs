@@ -1,18 +1,33 @@
 //! The accept loop over real sockets: limits, drain, refusals.
 
+mod manners;
+mod tls;
+
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use axum::routing::get;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
+use super::accept::HEAD_BYTES;
 use super::*;
 use crate::api::{self, Readiness};
 
 const LONG: Duration = Duration::from_mins(1);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Times that no test reaches by itself.
+const PATIENT: Limits = Limits {
+    connections: 8,
+    head_time: LONG,
+    body_time: LONG,
+    stall_time: LONG,
+    drain_time: LONG,
+};
 
 struct World {
     listen: String,
@@ -22,15 +37,17 @@ struct World {
 
 impl World {
     async fn new(router: Router) -> Self {
-        Self::with(Server::new(router, 8, LONG, LONG)).await
+        Self::with(router, PATIENT).await
     }
 
-    async fn with(server: Server) -> Self {
-        Self::on(server, bind("127.0.0.1:0").await.unwrap())
+    async fn with(router: Router, limits: Limits) -> Self {
+        Self::on("127.0.0.1:0", router, Terms::default(), limits).await
     }
 
-    fn on(server: Server, listener: Listener) -> Self {
+    async fn on(listen: &str, router: Router, terms: Terms, limits: Limits) -> Self {
+        let listener = bind(listen, false).await.unwrap();
         let listen = listener.to_string();
+        let server = Server::new(router, terms, limits);
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(listener.0, async {
             stopped.await.unwrap();
@@ -60,6 +77,10 @@ impl World {
     }
 }
 
+fn hello() -> Router {
+    Router::new().route("/", get(async || "hello"))
+}
+
 /// What still comes, until the other side hangs up.
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = Vec::new();
@@ -79,28 +100,28 @@ fn parts(answer: &str) -> (&str, &str) {
 async fn health_and_readiness_wear_the_envelope() {
     let obstacles = Arc::new(Mutex::new(vec!["the state's disk failed"]));
     let seen = Arc::clone(&obstacles);
-    let world = World::new(api::router(Arc::new(move || Readiness {
+    let ready = move || Readiness {
         obstacles: seen.lock().unwrap().clone(),
-    })))
-    .await;
-    let good = r#"{"success":true,"message":"","data":null}"#;
+    };
+    let world = World::new(api::router(Arc::new(ready), None)).await;
+    let good = r#"{"message":"","success":true}"#;
     for (request, status, body) in [
         ("GET /healthz", "HTTP/1.1 200 OK", good),
         ("HEAD /healthz", "HTTP/1.1 200 OK", ""),
         (
             "GET /readyz",
             "HTTP/1.1 503 Service Unavailable",
-            r#"{"success":false,"message":"not ready","data":["the state's disk failed"]}"#,
+            r#"{"data":["the state's disk failed"],"message":"not ready","success":false}"#,
         ),
         (
             "GET /etc/passwd",
             "HTTP/1.1 404 Not Found",
-            r#"{"success":false,"message":"no such path","data":null}"#,
+            r#"{"message":"无效的请求路径","success":false}"#,
         ),
         (
             "POST /healthz",
             "HTTP/1.1 405 Method Not Allowed",
-            r#"{"success":false,"message":"method not allowed","data":null}"#,
+            r#"{"message":"不支持的请求方法","success":false}"#,
         ),
     ] {
         assert_eq!(
@@ -109,6 +130,8 @@ async fn health_and_readiness_wear_the_envelope() {
             "{request}"
         );
     }
+    let refused = world.ask("POST /healthz").await;
+    assert!(refused.contains("allow: GET,HEAD"), "{refused}");
     obstacles.lock().unwrap().clear();
     let answer = world.ask("GET /readyz").await;
     assert_eq!(parts(&answer), ("HTTP/1.1 200 OK", good));
@@ -117,9 +140,11 @@ async fn health_and_readiness_wear_the_envelope() {
 
 #[tokio::test]
 async fn a_slow_or_idle_caller_is_hung_up_on() {
-    let short = Duration::from_millis(50);
-    let router = Router::new().route("/", get(async || "hello"));
-    let world = World::with(Server::new(router, 8, short, LONG)).await;
+    let limits = Limits {
+        head_time: SHORT,
+        ..PATIENT
+    };
+    let world = World::with(hello(), limits).await;
     let mut slow = world.connect().await;
     slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
     let answer = rest(&mut slow).await;
@@ -138,7 +163,7 @@ async fn a_slow_or_idle_caller_is_hung_up_on() {
 async fn headers_have_a_limit_and_nonsense_is_refused() {
     let world = World::new(Router::new()).await;
     // Not a byte more than the limit: unread ones would turn the answer into a reset.
-    let flood = format!("{:b<HEADER_BYTES$}", "GET / HTTP/1.1\r\nhost: x\r\na: ");
+    let flood = format!("{:b<HEAD_BYTES$}", "GET / HTTP/1.1\r\nhost: x\r\na: ");
     for (sent, status) in [(flood.as_str(), "431"), ("nonsense\r\n\r\n", "400")] {
         let mut stream = world.connect().await;
         stream.write_all(sent.as_bytes()).await.unwrap();
@@ -151,8 +176,11 @@ async fn headers_have_a_limit_and_nonsense_is_refused() {
 
 #[tokio::test]
 async fn callers_beyond_the_cap_wait_for_a_place() {
-    let router = Router::new().route("/", get(async || "hello"));
-    let world = World::with(Server::new(router, 1, LONG, LONG)).await;
+    let limits = Limits {
+        connections: 1,
+        ..PATIENT
+    };
+    let world = World::with(hello(), limits).await;
     let first = world.connect().await;
     let mut second = world.connect().await;
     second
@@ -160,9 +188,8 @@ async fn callers_beyond_the_cap_wait_for_a_place() {
         .await
         .unwrap();
     let mut byte = [0];
-    let waits = Duration::from_millis(50);
     assert!(
-        tokio::time::timeout(waits, second.peek(&mut byte))
+        tokio::time::timeout(SHORT, second.peek(&mut byte))
             .await
             .is_err()
     );
@@ -188,9 +215,13 @@ fn held() -> (Router, Arc<Notify>, Arc<Notify>) {
 
 #[tokio::test]
 async fn a_request_in_flight_outlives_the_stop_but_not_the_drain() {
-    for (drain, answered) in [(LONG, true), (Duration::from_millis(50), false)] {
+    for (drain_time, answered) in [(LONG, true), (SHORT, false)] {
         let (router, came, release) = held();
-        let world = World::with(Server::new(router, 8, LONG, drain)).await;
+        let limits = Limits {
+            drain_time,
+            ..PATIENT
+        };
+        let world = World::with(router, limits).await;
         let mut idle = world.connect().await;
         let mut busy = world.connect().await;
         busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -214,12 +245,11 @@ async fn a_unix_socket_is_private_replaced_when_stale_and_removed_at_the_end() {
     let path = dir.path().join("api.sock");
     let listen = format!("unix:{}", path.display());
     drop(StdUnixListener::bind(&path).unwrap());
-    let server = || Server::new(Router::new(), 8, LONG, LONG);
-    let world = World::on(server(), bind(&listen).await.unwrap());
+    let world = World::on(&listen, Router::new(), Terms::default(), PATIENT).await;
     assert_eq!(world.listen, listen);
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    assert!(matches!(bind(&listen).await, Err(Error::InUse(_))));
+    assert!(matches!(bind(&listen, false).await, Err(Error::InUse(_))));
 
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
@@ -228,7 +258,10 @@ async fn a_unix_socket_is_private_replaced_when_stale_and_removed_at_the_end() {
     assert!(!path.exists());
 
     std::fs::write(&path, "a file").unwrap();
-    assert!(matches!(bind(&listen).await, Err(Error::Occupied(_))));
+    assert!(matches!(
+        bind(&listen, false).await,
+        Err(Error::Occupied(_))
+    ));
     assert!(path.exists());
 }
 
@@ -242,7 +275,7 @@ async fn what_others_could_reach_is_refused() {
         "nonsense",
         "unix:/nowhere/x",
     ] {
-        let refusal = bind(listen).await.unwrap_err();
+        let refusal = bind(listen, false).await.unwrap_err();
         let exposed = matches!(refusal, Error::Exposed(_));
         assert_eq!(
             exposed,
@@ -250,8 +283,9 @@ async fn what_others_could_reach_is_refused() {
         );
         assert!(refusal.to_string().contains(listen), "{refusal}");
     }
-    let taken = bind("127.0.0.1:0").await.unwrap();
-    let again = bind(&taken.to_string()).await;
+    let taken = bind("127.0.0.1:0", false).await.unwrap();
+    let again = bind(&taken.to_string(), false).await;
     assert!(matches!(again, Err(Error::Bind(..))));
-    assert!(bind("localhost:0").await.is_ok());
+    assert!(bind("localhost:0", false).await.is_ok());
+    assert!(bind("0.0.0.0:0", true).await.is_ok());
 }

@@ -1,0 +1,362 @@
+//! Threads that run jobs on connections of their own, many to a transaction.
+//!
+//! `database.rs` has three lanes: two threads for point reads, one for scans, one that writes. What
+//! waits is drained into one transaction, so that a crowd of small jobs costs one lock, one `stat` and
+//! one commit. A job that panics is nobody else's loss. Waiting for locks is the asker's business: no
+//! attempt here waits, but for a COMMIT.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::session::{Fault, Halt, Session};
+use super::sqlite::File;
+use super::{Error, Trouble};
+use crate::clock::Clock;
+
+/// Reads join a transaction that is younger than this: with the last job's own 100 ms it stays far
+/// below the seconds that kill a gateway's database (facts: New API, locking).
+const READING: Duration = Duration::from_millis(10);
+
+/// Writes join a transaction that is younger than this.
+const WRITING: Duration = Duration::from_millis(50);
+
+/// The most jobs of one transaction; those that read are few, for they are answered together.
+const READS: usize = 64;
+const WRITES: usize = 256;
+
+/// After a commit the file is left alone for as long as it was held, within these: a writer without
+/// pauses makes the gateway lose bookings (facts: New API, locking).
+const REST: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
+
+/// A job with the place for its answer.
+pub(super) trait Work: Send {
+    fn run(&mut self, session: &Session<'_>) -> End;
+    /// The answer of the last run, or what kept it from being done.
+    fn reply(self: Box<Self>, trouble: Option<Trouble>);
+}
+
+/// How a job ended.
+pub(super) enum End {
+    Keep,
+    Undo,
+    Fault(Fault),
+    Panic,
+}
+
+struct Task<F, T, R> {
+    job: Arc<F>,
+    outcome: Option<Result<T, R>>,
+    asker: oneshot::Sender<Result<Result<T, R>, Trouble>>,
+}
+
+impl<F, T, R> Work for Task<F, T, R>
+where
+    F: Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync,
+    T: Send,
+    R: Send,
+{
+    fn run(&mut self, session: &Session<'_>) -> End {
+        let (outcome, end) = match (self.job)(session) {
+            Ok(done) => (Some(Ok(done)), End::Keep),
+            Err(Halt::Refused(refusal)) => (Some(Err(refusal)), End::Undo),
+            Err(Halt::Fault(fault)) => (None, End::Fault(fault)),
+        };
+        self.outcome = outcome;
+        end
+    }
+
+    fn reply(self: Box<Self>, trouble: Option<Trouble>) {
+        let answer = match (trouble, self.outcome) {
+            (Some(trouble), _) => Err(trouble),
+            (None, Some(outcome)) => Ok(outcome),
+            (None, None) => return,
+        };
+        // Whoever asked may have stopped waiting; what was done stands all the same.
+        drop(self.asker.send(answer));
+    }
+}
+
+/// What a lane is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Write,
+}
+
+/// A queue and the threads that serve it; they end with the last handle.
+#[derive(Clone)]
+pub(super) struct Lane(Arc<Sender>);
+
+struct Sender(Arc<Queue>);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        for idle in state.idle.drain(..) {
+            idle.unpark();
+        }
+    }
+}
+
+impl Lane {
+    /// Starts a thread for each of `files`. A file is opened by the first job that its thread runs.
+    pub(super) fn start(
+        name: &str,
+        purpose: Purpose,
+        clock: &Clock,
+        files: impl IntoIterator<Item = File>,
+    ) -> Result<Self, Error> {
+        let queue = Arc::new(Queue::default());
+        let lane = Self(Arc::new(Sender(Arc::clone(&queue))));
+        for mut file in files {
+            let (queue, clock) = (Arc::clone(&queue), clock.clone());
+            let serve = move || match purpose {
+                Purpose::Read => read(&mut file, &queue, &clock),
+                Purpose::Write => write(&mut file, &queue, &clock),
+            };
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(serve)
+                .map_err(|_| Error::Stopped)?;
+        }
+        Ok(lane)
+    }
+
+    /// One attempt on `job`.
+    pub(super) async fn attempt<T, R, F>(&self, job: Arc<F>) -> Result<Result<T, R>, Trouble>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
+    {
+        let (asker, answer) = oneshot::channel();
+        self.0.0.push(Box::new(Task {
+            job,
+            outcome: None,
+            asker,
+        }));
+        let lost = Trouble::Lasting(Error::Stopped);
+        answer.await.unwrap_or(Err(lost))
+    }
+}
+
+#[derive(Default)]
+struct Queue(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Box<dyn Work>>,
+    /// Threads that wait; the one that waits shortest is woken first, its cache is warm.
+    idle: Vec<Thread>,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, work: Box<dyn Work>) {
+        let idle = {
+            let mut state = self.lock();
+            state.jobs.push_back(work);
+            state.idle.pop()
+        };
+        if let Some(idle) = idle {
+            idle.unpark();
+        }
+    }
+
+    /// The next job, if one waits.
+    fn waiting(&self) -> Option<Box<dyn Work>> {
+        self.lock().jobs.pop_front()
+    }
+
+    /// The next job, however long it takes to come; nothing once the last handle is gone.
+    fn next(&self) -> Option<Box<dyn Work>> {
+        let me = thread::current();
+        loop {
+            {
+                let mut state = self.lock();
+                // A thread that wakes by itself is still on the list.
+                state.idle.retain(|idle| idle.id() != me.id());
+                if let Some(work) = state.jobs.pop_front() {
+                    return Some(work);
+                }
+                if state.closed {
+                    return None;
+                }
+                state.idle.push(me.clone());
+            }
+            thread::park();
+        }
+    }
+}
+
+fn read(file: &mut File, queue: &Queue, clock: &Clock) {
+    let mut answers = Vec::new();
+    while let Some(first) = queue.next() {
+        if let Err(trouble) = file.begin() {
+            first.reply(Some(trouble));
+            continue;
+        }
+        let sound = share(file, queue, clock, first, &mut answers);
+        file.leave(sound);
+        // Whoever has an answer may count on our lock being gone.
+        for (work, trouble) in answers.drain(..) {
+            work.reply(trouble);
+        }
+    }
+}
+
+/// A job that ran, and what kept it from being done.
+type Ran = (Box<dyn Work>, Option<Trouble>);
+
+/// Runs `first` and what waits behind it in the transaction under way; whether its connection is sound.
+fn share(
+    file: &File,
+    queue: &Queue,
+    clock: &Clock,
+    first: Box<dyn Work>,
+    answers: &mut Vec<Ran>,
+) -> bool {
+    let started = clock.stopwatch();
+    let Some(session) = file.session() else {
+        return false;
+    };
+    let mut next = Some(first);
+    while let Some(mut work) = next.take() {
+        match run(file, &session, &mut *work) {
+            End::Keep | End::Undo => answers.push((work, None)),
+            End::Panic => return false,
+            End::Fault(fault) => {
+                let trouble = file.judge(fault);
+                let sound = trouble.spares_the_connection();
+                answers.push((work, Some(trouble)));
+                return sound;
+            }
+        }
+        if answers.len() < READS && started.elapsed() < READING {
+            next = queue.waiting();
+        }
+    }
+    true
+}
+
+fn write(file: &mut File, queue: &Queue, clock: &Clock) {
+    let mut left = clock.stopwatch();
+    let mut rest = Duration::ZERO;
+    while let Some(first) = queue.next() {
+        // Whoever comes meanwhile shares the next commit.
+        let early = rest.saturating_sub(left.elapsed());
+        if !early.is_zero() {
+            clock.rest(early);
+        }
+        rest = Duration::ZERO;
+        if let Err(trouble) = file.begin() {
+            first.reply(Some(trouble));
+            continue;
+        }
+        let begun = clock.stopwatch();
+        let batch = gather(file, queue, clock, first);
+        batch.finish(file);
+        rest = begun.elapsed().clamp(REST.0, REST.1);
+        left = clock.stopwatch();
+    }
+}
+
+/// The jobs of one transaction, each with its own failure.
+struct Batch {
+    works: Vec<Ran>,
+    /// Whether anything is to be committed.
+    changed: bool,
+    /// Whether SQLite undid everything because one job failed badly.
+    void: bool,
+    /// Whether the connection may be used again.
+    sound: bool,
+}
+
+/// Runs `first` and what waits behind it, each in its own SAVEPOINT.
+fn gather(file: &File, queue: &Queue, clock: &Clock, first: Box<dyn Work>) -> Batch {
+    let started = clock.stopwatch();
+    let mut batch = Batch {
+        works: Vec::new(),
+        changed: false,
+        void: false,
+        sound: true,
+    };
+    let mut next = Some(first);
+    while let Some(work) = next.take() {
+        batch.add(file, work);
+        if batch.works.len() < WRITES && started.elapsed() < WRITING && !batch.void {
+            next = queue.waiting();
+        }
+    }
+    batch
+}
+
+impl Batch {
+    fn add(&mut self, file: &File, mut work: Box<dyn Work>) {
+        let Some(session) = file.session() else {
+            self.void = true;
+            return;
+        };
+        let end = match file.save() {
+            Ok(()) => run(file, &session, &mut *work),
+            Err(fault) => End::Fault(fault),
+        };
+        let kept = matches!(end, End::Keep);
+        match end {
+            End::Keep | End::Undo => self.works.push((work, None)),
+            End::Panic => self.sound = false,
+            End::Fault(fault) => {
+                let trouble = file.judge(fault);
+                self.sound &= trouble.spares_the_connection();
+                self.works.push((work, Some(trouble)));
+            }
+        }
+        self.changed |= kept;
+        self.void |= !file.settle(kept);
+    }
+
+    fn finish(self, file: &mut File) {
+        let outcome = if self.void {
+            file.leave(false);
+            Err(file.busy())
+        } else if self.changed {
+            file.commit()
+        } else {
+            file.roll_back();
+            Ok(())
+        };
+        if !self.sound {
+            file.close();
+        }
+        for (work, own) in self.works {
+            // What one saw of the others is gone with them: all come again, refused ones too.
+            let trouble = match (&outcome, own) {
+                (Err(Trouble::Passing(error)), None) => Some(Trouble::Passing(error.clone())),
+                (Err(Trouble::Passing(error)), Some(_)) if !self.void => {
+                    Some(Trouble::Passing(error.clone()))
+                }
+                (Err(Trouble::Lasting(error)), None) => Some(Trouble::Lasting(error.clone())),
+                (_, own) => own,
+            };
+            work.reply(trouble);
+        }
+    }
+}
+
+fn run(file: &File, session: &Session<'_>, work: &mut dyn Work) -> End {
+    file.deadline.arm();
+    // A job that panics is dropped unanswered; its connection is closed.
+    let end = catch_unwind(AssertUnwindSafe(|| work.run(session)));
+    file.deadline.disarm();
+    end.unwrap_or(End::Panic)
+}

@@ -1,0 +1,278 @@
+//! What a job sees of the transaction it runs in: statements, rows, the recognised schema.
+//!
+//! Engine-neutral on purpose, so that jobs are written once: SQL has `?` for values and double quotes
+//! around names, faults are opaque. `lane.rs` makes a [`Session`] for each transaction; jobs neither
+//! begin nor end one.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, params_from_iter};
+use secrecy::ExposeSecret as _;
+
+use super::form::{self, Shape};
+use super::{Row, Value};
+
+/// The most counts that a connection remembers.
+const COUNTS: usize = 1024;
+
+/// A transaction under way.
+pub struct Session<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) known: &'c Known,
+    pub(super) counts: &'c RefCell<Counts>,
+    pub(super) writes: bool,
+    /// Which opening of the file this is: `data_version` counts anew in each.
+    pub(super) opening: i64,
+    pub(super) version: OnceCell<i64>,
+}
+
+/// What was found when the schema was last read.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Every table with its columns.
+    pub(super) columns: Shape,
+    /// The columns that an index of the whole table begins with.
+    pub(super) indexed: Shape,
+}
+
+/// Counts as of one `data_version`.
+#[derive(Default)]
+pub(super) struct Counts {
+    version: i64,
+    kept: usize,
+    /// By query, then by its values.
+    found: BTreeMap<String, BTreeMap<Vec<i64>, i64>>,
+}
+
+/// What the engine reported inside a job; opaque to jobs, which pass it on with `?`.
+#[derive(Debug)]
+pub struct Fault(pub(super) Reason);
+
+#[derive(Debug)]
+pub(super) enum Reason {
+    Sql(rusqlite::Error),
+    Unrecognised(String),
+    Empty,
+    NotKept,
+}
+
+impl Fault {
+    /// What was written is not what is read back ([`Error::NotKept`](super::Error::NotKept)).
+    #[must_use]
+    pub fn not_kept() -> Self {
+        Self(Reason::NotKept)
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(Reason::Sql(error))
+    }
+}
+
+/// Why a job ended early.
+#[derive(Debug)]
+pub enum Halt<R> {
+    /// The engine could not go on.
+    Fault(Fault),
+    /// The job itself decided against it; what it wrote is undone.
+    Refused(R),
+}
+
+impl<R> From<Fault> for Halt<R> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Session<'_> {
+    /// Calls `each` for every row of a query.
+    ///
+    /// # Errors
+    /// When the engine fails, or cuts the job off because its time is up.
+    pub fn rows<T>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        mut each: impl FnMut(&Columns<'_>) -> T,
+    ) -> Result<Vec<T>, Fault> {
+        let mut statement = self.prepare(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(each(&Columns { row }));
+        }
+        Ok(found)
+    }
+
+    /// Rows hit by an INSERT, UPDATE or DELETE.
+    ///
+    /// # Errors
+    /// When the engine fails, or the job is one of [`Database::view`](super::Database::view).
+    pub fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Fault> {
+        Ok(self.prepare(sql)?.execute(params_from_iter(values))?)
+    }
+
+    /// A counting query's single number. Where all values are integers, a reading connection remembers
+    /// it as long as nobody commits to the database.
+    ///
+    /// # Errors
+    /// When the engine fails, or cuts the job off because its time is up.
+    pub fn count(&self, sql: &str, values: &[Value]) -> Result<i64, Fault> {
+        let Some(key) = self.memorable(values) else {
+            return self.number(sql, values);
+        };
+        let version = self.version()?;
+        if let Some(count) = self.counts.borrow().recall(version, sql, &key) {
+            return Ok(count);
+        }
+        let count = self.number(sql, values)?;
+        self.counts.borrow_mut().keep(version, sql, key, count);
+        Ok(count)
+    }
+
+    /// Whether the table has the column.
+    #[must_use]
+    pub fn has(&self, table: &str, column: &str) -> bool {
+        form::has(&self.known.columns, table, column)
+    }
+
+    /// Whether an index of the whole table begins with this column.
+    #[must_use]
+    pub fn has_index(&self, table: &str, column: &str) -> bool {
+        form::has(&self.known.indexed, table, column)
+    }
+
+    /// Another number for each commit of somebody else, and for each opening of the file.
+    pub(super) fn version(&self) -> Result<i64, Fault> {
+        if let Some(version) = self.version.get() {
+            return Ok(*version);
+        }
+        let version = (self.opening << 32) + self.number("PRAGMA data_version", &[])?;
+        Ok(*self.version.get_or_init(|| version))
+    }
+
+    /// The first column of the first row; 0 if there is none.
+    pub(super) fn number(&self, sql: &str, values: &[Value]) -> Result<i64, Fault> {
+        let found = self.rows(sql, values, |row| row.int(0))?;
+        Ok(found.first().copied().unwrap_or_default())
+    }
+
+    /// A whole row of each hit, owned.
+    pub(super) fn select(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Fault> {
+        let mut statement = self.prepare(sql)?;
+        let width = statement.column_count();
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let row: rusqlite::Result<Row> = (0..width)
+                .map(|column| row.get_ref(column).map(Value::from))
+                .collect();
+            found.push(row?);
+        }
+        Ok(found)
+    }
+
+    /// A prepared statement of the connection's bounded store; SQLite prepares it anew after a change
+    /// of the schema.
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Fault> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    /// The values as a key, if this count may be remembered: a writer sees its own changes, which
+    /// `data_version` does not tell, and texts may be secrets.
+    fn memorable(&self, values: &[Value]) -> Option<Vec<i64>> {
+        let integers = values.iter().map(|value| match value {
+            Value::Int(number) => Some(*number),
+            Value::Text(_) | Value::Null => None,
+        });
+        if self.writes {
+            None
+        } else {
+            integers.collect()
+        }
+    }
+}
+
+impl Counts {
+    fn recall(&self, version: i64, sql: &str, key: &[i64]) -> Option<i64> {
+        let current = self.version == version;
+        let found = current.then(|| self.found.get(sql)?.get(key)).flatten();
+        found.copied()
+    }
+
+    fn keep(&mut self, version: i64, sql: &str, key: Vec<i64>, count: i64) {
+        if self.version != version || self.kept >= COUNTS {
+            self.found.clear();
+            self.kept = 0;
+        }
+        self.version = version;
+        self.kept += 1;
+        if let Some(counts) = self.found.get_mut(sql) {
+            counts.insert(key, count);
+        } else {
+            let counts = BTreeMap::from([(key, count)]);
+            self.found.insert(sql.to_owned(), counts);
+        }
+    }
+}
+
+/// A row under the cursor, borrowed: no allocation.
+pub struct Columns<'r> {
+    row: &'r rusqlite::Row<'r>,
+}
+
+impl Columns<'_> {
+    /// The integer in column `i`, counted from 0; 0 for NULL or anything else.
+    #[must_use]
+    pub fn int(&self, i: usize) -> i64 {
+        match self.row.get_ref(i) {
+            Ok(ValueRef::Integer(number)) => number,
+            _ => 0,
+        }
+    }
+
+    /// The text or the bytes in column `i`, up to the first that is no UTF-8; "" for NULL or anything
+    /// else.
+    #[must_use]
+    pub fn text(&self, i: usize) -> &str {
+        let Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) = self.row.get_ref(i) else {
+            return "";
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+        }
+    }
+
+    /// Whether column `i` is NULL, or there is none.
+    #[must_use]
+    pub fn is_null(&self, i: usize) -> bool {
+        matches!(self.row.get_ref(i), Ok(ValueRef::Null) | Err(_))
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Int(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.expose_secret().as_bytes()),
+            Self::Null => ValueRef::Null,
+        }))
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Int(number),
+            ValueRef::Real(number) => Self::Text(number.to_string().into()),
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                Self::Text(String::from_utf8_lossy(bytes).into_owned().into())
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The newest key that One-Hub signed: by it a copy of its `USER_TOKEN_SECRET` is proved before another
+//! key is made with that. A wrong copy would make keys that One-Hub refuses.
+
+use secrecy::SecretString;
+
+use super::Tables;
+use crate::database::Fault;
+
+/// The length of a key that One-Hub signed; older ones have 48 characters and no signature.
+const SIGNED: usize = 59;
+
+/// How many tokens are looked through, the newest first: the table may hold a million.
+const LOOK: usize = 1000;
+
+impl Tables<'_> {
+    /// `id`, `user_id` and `key` of the newest token that One-Hub signed, if there is one among the
+    /// newest tokens.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn newest_signed_key(&self) -> Result<Option<(i64, i64, SecretString)>, Fault> {
+        let alive = self.layout.alive("tokens");
+        let sql = format!(
+            r#"SELECT "id", "user_id", "key" FROM "tokens" WHERE 1 = 1{alive} ORDER BY "id" DESC LIMIT {LOOK}"#
+        );
+        let rows = self.session.rows(&sql, &[], |row| {
+            let key = row.text(2);
+            (key.len() == SIGNED).then(|| (row.int(0), row.int(1), SecretString::from(key)))
+        })?;
+        Ok(rows.into_iter().flatten().next())
+    }
+}

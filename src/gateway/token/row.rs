@@ -1,0 +1,387 @@
+//! Tokens read and written, always as one owner's.
+//!
+//! Whoever calls has a [`Tables`], hence a transaction. A foreign or deleted row is as good as missing.
+//! Only columns that change are written; the row that results is read back, for the gateway's database
+//! may keep it otherwise (a trigger, a column that is too short).
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::column::{Cell, Own};
+use super::{Key, Native, NewToken, Token, TokenChange, Unfit};
+use crate::clock::Timestamp;
+use crate::database::{Columns, Fault, Halt, Value};
+use crate::gateway::Tables;
+
+/// The columns that every layout has, in the order in which they are read.
+const SHARED: [&str; 11] = [
+    "id",
+    "user_id",
+    "key",
+    "status",
+    "name",
+    "created_time",
+    "accessed_time",
+    "expired_time",
+    "remain_quota",
+    "unlimited_quota",
+    "used_quota",
+];
+
+/// Stands in `key` between the INSERT of a row whose key is made of its id and the UPDATE after it:
+/// nobody outside the transaction ever sees it, and the column is unique.
+const KEY_TO_FOLLOW: &str = "keyfresh: the key follows";
+
+/// The most ids that one statement deletes.
+const CHUNK: usize = 500;
+
+impl Tables<'_> {
+    /// One own token.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn token(&self, owner: i64, id: i64) -> Result<Option<Token>, Fault> {
+        let values = [Value::Int(owner), Value::Int(id)];
+        let mut found = self.select(r#""user_id" = ? AND "id" = ?"#, "", &values)?;
+        Ok(found.pop())
+    }
+
+    /// Makes a row as the gateway itself would, and gives it back.
+    ///
+    /// # Errors
+    /// When the gateway cannot hold a field, the key is refused, or the database fails.
+    pub fn insert<R: From<Unfit>>(
+        &self,
+        owner: i64,
+        new: &NewToken,
+        key: Key<'_, R>,
+    ) -> Result<Token, Halt<R>> {
+        let own = self.own();
+        let wish = TokenChange::from(new);
+        self.check(&own, &wish)?;
+        let first = match key {
+            Key::Made(key) => key.clone(),
+            Key::OfId(_) => KEY_TO_FOLLOW.into(),
+        };
+        let mut cells = vec![
+            ("user_id", Value::Int(owner)),
+            ("key", Value::Text(first.clone())),
+            ("status", Value::Int(1)),
+            ("created_time", Value::Int(new.now)),
+            ("accessed_time", Value::Int(new.now)),
+            ("used_quota", Value::Int(0)),
+        ];
+        cells.extend(wish.shared());
+        cells.extend(self.cells(&own, None, &wish)?);
+        self.insert_into("tokens", cells)?;
+        let made = self.by_key(owner, &first)?;
+        let Key::OfId(key) = key else {
+            return Ok(made);
+        };
+        let key = key(made.id).map_err(Halt::Refused)?;
+        self.session.execute(
+            r#"UPDATE "tokens" SET "key" = ? WHERE "id" = ?"#,
+            &[Value::Text(key.clone()), Value::Int(made.id)],
+        )?;
+        Ok(self.by_key(owner, &key)?)
+    }
+
+    /// Writes what of `change` differs from `stored`, which this transaction has read; gives the row.
+    ///
+    /// # Errors
+    /// When the gateway cannot hold a field, or the database fails.
+    pub fn update<R: From<Unfit>>(
+        &self,
+        stored: &Token,
+        change: &TokenChange,
+    ) -> Result<Token, Halt<R>> {
+        let own = self.own();
+        let news = change.news(stored);
+        self.check(&own, &news)?;
+        let mut cells = news.shared();
+        cells.extend(self.cells(&own, Some(stored), &news)?);
+        if cells.is_empty() {
+            return Ok(stored.clone());
+        }
+        let (names, mut values): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
+        values.extend([Value::Int(stored.id), Value::Int(stored.user_id)]);
+        let sql = format!(
+            r#"UPDATE "tokens" SET {} WHERE "id" = ? AND "user_id" = ?{}"#,
+            listed(names.iter().copied(), " = ?"),
+            self.layout.alive("tokens")
+        );
+        self.session.execute(&sql, &values)?;
+        let kept = self.token(stored.user_id, stored.id)?;
+        Ok(kept.ok_or_else(Fault::not_kept)?)
+    }
+
+    /// Deletes own tokens, as the gateway does: the row is marked where the layout has `deleted_at`,
+    /// else it goes. Foreign, missing and repeated ids count for nothing; gives how many there were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn delete(&self, owner: i64, ids: &[i64], now: Timestamp) -> Result<usize, Fault> {
+        let soft = self.layout.deletes_softly("tokens");
+        let act = if soft {
+            r#"UPDATE "tokens" SET "deleted_at" = ?"#
+        } else {
+            r#"DELETE FROM "tokens""#
+        };
+        let mut deleted = 0;
+        for ids in ids.chunks(CHUNK) {
+            let places = vec!["?"; ids.len()].join(", ");
+            let sql = format!(
+                r#"{act} WHERE "user_id" = ?{} AND "id" IN ({places})"#,
+                self.layout.alive("tokens")
+            );
+            let marked = soft.then(|| Value::Text(moment(now).into()));
+            let owner = [Value::Int(owner)];
+            let ids = ids.iter().map(|id| Value::Int(*id));
+            let values: Vec<Value> = marked.into_iter().chain(owner).chain(ids).collect();
+            deleted += self.session.execute(&sql, &values)?;
+        }
+        Ok(deleted)
+    }
+
+    /// The columns of the layout's own that this database has.
+    fn own(&self) -> Vec<&'static Own> {
+        let there = |own: &&Own| self.session.has("tokens", own.name);
+        self.layout.tokens.own.iter().filter(there).collect()
+    }
+
+    /// The living rows that `filter` admits.
+    pub(super) fn select(
+        &self,
+        filter: &str,
+        order: &str,
+        values: &[Value],
+    ) -> Result<Vec<Token>, Fault> {
+        let own = self.own();
+        let names = SHARED.into_iter().chain(own.iter().map(|own| own.name));
+        let sql = format!(
+            r#"SELECT {} FROM "tokens" WHERE {filter}{}{order}"#,
+            listed(names, ""),
+            self.layout.alive("tokens")
+        );
+        self.session.rows(&sql, values, |row| read(&own, row))
+    }
+
+    /// The row that was just written with this key.
+    fn by_key(&self, owner: i64, key: &SecretString) -> Result<Token, Fault> {
+        let values = [Value::Int(owner), Value::Text(key.clone())];
+        let found = self.select(r#""user_id" = ? AND "key" = ?"#, "", &values)?;
+        // MySQL's collations find keys in the wrong case, too.
+        let same = |token: &Token| token.key.expose_secret() == key.expose_secret();
+        found.into_iter().find(same).ok_or_else(Fault::not_kept)
+    }
+
+    /// Refuses what no column of this database could hold.
+    fn check<R: From<Unfit>>(&self, own: &[&Own], change: &TokenChange) -> Result<(), Halt<R>> {
+        let held = |field: &str| own.iter().any(|own| own.holds.contains(&field));
+        match change.asked().find(|field| !held(field)) {
+            Some(field) => Err(self.unfit(field)),
+            None => Ok(()),
+        }
+    }
+
+    fn unfit<R: From<Unfit>>(&self, field: &'static str) -> Halt<R> {
+        let gateway = self.layout.kind;
+        Halt::Refused(Unfit { field, gateway }.into())
+    }
+
+    /// What the layout's own columns shall hold.
+    fn cells<R: From<Unfit>>(
+        &self,
+        own: &[&Own],
+        stored: Option<&Token>,
+        change: &TokenChange,
+    ) -> Result<Vec<(&'static str, Value)>, Halt<R>> {
+        let mut cells = Vec::new();
+        for own in own {
+            let value = (own.write)(stored, change).map_err(|field| self.unfit(field))?;
+            cells.extend(value.map(|value| (own.name, value)));
+        }
+        Ok(cells)
+    }
+
+    pub(in crate::gateway) fn insert_into(
+        &self,
+        table: &str,
+        cells: Vec<(&'static str, Value)>,
+    ) -> Result<(), Fault> {
+        let (names, values): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
+        let sql = format!(
+            r#"INSERT INTO "{table}" ({}) VALUES ({})"#,
+            listed(names.iter().copied(), ""),
+            vec!["?"; names.len()].join(", ")
+        );
+        self.session.execute(&sql, &values)?;
+        Ok(())
+    }
+}
+
+/// Names in double quotes, each with `after`, joined by commas.
+fn listed<'n>(names: impl Iterator<Item = &'n str>, after: &str) -> String {
+    let names: Vec<String> = names.map(|name| format!(r#""{name}"{after}"#)).collect();
+    names.join(", ")
+}
+
+fn read(own: &[&Own], row: &Columns<'_>) -> Token {
+    let mut token = Token {
+        id: row.int(0),
+        user_id: row.int(1),
+        key: unpadded(row.text(2)).into(),
+        status: row.int(3),
+        name: row.text(4).to_owned(),
+        created_time: row.int(5),
+        accessed_time: row.int(6),
+        expired_time: row.int(7),
+        remain_quota: row.int(8),
+        unlimited_quota: row.int(9) != 0,
+        model_limits_enabled: false,
+        model_limits: String::new(),
+        allow_ips: Some(String::new()),
+        used_quota: row.int(10),
+        group: String::new(),
+        more: Vec::new(),
+    };
+    for (place, own) in (SHARED.len()..).zip(own) {
+        (own.read)(&mut token, Cell { row, place });
+    }
+    token
+}
+
+/// PostgreSQL gives `char(n)` back filled with blanks.
+pub(in crate::gateway) fn unpadded(text: &str) -> &str {
+    text.trim_end_matches(' ')
+}
+
+/// `deleted_at` as the gateways write it into SQLite: no zeros at the end of the fraction.
+fn moment(now: Timestamp) -> String {
+    let fraction = format!(".{:09}", now.timestamp_subsec_nanos());
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    format!("{}{fraction}+00:00", now.format("%Y-%m-%d %H:%M:%S"))
+}
+
+impl From<&NewToken> for TokenChange {
+    fn from(new: &NewToken) -> Self {
+        Self {
+            name: Some(new.name.clone()),
+            status: None,
+            expired_time: Some(if new.expired_time == 0 {
+                -1
+            } else {
+                new.expired_time
+            }),
+            remain_quota: Some(new.remain_quota),
+            unlimited_quota: Some(new.unlimited_quota),
+            model_limits_enabled: Some(new.model_limits_enabled),
+            model_limits: Some(new.model_limits.clone()),
+            allow_ips: Some(new.allow_ips.clone()),
+            group: Some(new.group.clone()),
+            cross_group_retry: Some(new.cross_group_retry.unwrap_or(false)),
+        }
+    }
+}
+
+impl TokenChange {
+    /// What of it differs from `stored`.
+    fn news(&self, stored: &Token) -> Self {
+        fn other<T: Clone + PartialEq>(wished: Option<&T>, stored: Option<&T>) -> Option<T> {
+            wished.filter(|_| wished != stored).cloned()
+        }
+        Self {
+            name: other(self.name.as_ref(), Some(&stored.name)),
+            status: other(self.status.as_ref(), Some(&stored.status)),
+            expired_time: other(self.expired_time.as_ref(), Some(&stored.expired_time)),
+            remain_quota: other(self.remain_quota.as_ref(), Some(&stored.remain_quota)),
+            unlimited_quota: other(self.unlimited_quota.as_ref(), Some(&stored.unlimited_quota)),
+            model_limits_enabled: other(
+                self.model_limits_enabled.as_ref(),
+                Some(&stored.model_limits_enabled),
+            ),
+            model_limits: other(self.model_limits.as_ref(), Some(&stored.model_limits)),
+            allow_ips: other(self.allow_ips.as_ref(), stored.allow_ips.as_ref()),
+            group: other(self.group.as_ref(), Some(&stored.group)),
+            cross_group_retry: self.cross_group_retry.filter(|wished| {
+                stored.native("cross_group_retry") != Some(&Native::Bool(*wished))
+            }),
+        }
+    }
+
+    /// The cells of the columns that every layout has.
+    fn shared(&self) -> Vec<(&'static str, Value)> {
+        let int = |value: Option<i64>| value.map(Value::Int);
+        let cells = [
+            ("status", int(self.status)),
+            ("name", self.name.as_ref().map(super::column::text)),
+            ("expired_time", int(self.expired_time)),
+            ("remain_quota", int(self.remain_quota)),
+            ("unlimited_quota", int(self.unlimited_quota.map(i64::from))),
+        ];
+        let set = cells.into_iter();
+        set.filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
+    /// The fields that ask for something which not every layout can hold.
+    fn asked(&self) -> impl Iterator<Item = &'static str> {
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let asked = [
+            (
+                "model_limits_enabled",
+                self.model_limits_enabled == Some(true),
+            ),
+            ("model_limits", says(&self.model_limits)),
+            ("allow_ips", says(&self.allow_ips)),
+            ("group", says(&self.group)),
+            ("cross_group_retry", self.cross_group_retry == Some(true)),
+        ];
+        asked
+            .into_iter()
+            .filter(|(_, asked)| *asked)
+            .map(|(field, _)| field)
+    }
+}
+
+impl Token {
+    /// One of [`Token::more`].
+    pub(in crate::gateway) fn native(&self, name: &str) -> Option<&Native> {
+        let mut more = self.more.iter();
+        more.find(|(other, _)| *other == name)
+            .map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_dated_as_the_gateways_do() {
+        let check = |seconds: i64, nanos: u32, text: &str| {
+            assert_eq!(
+                moment(Timestamp::from_timestamp(seconds, nanos).unwrap()),
+                text
+            );
+        };
+        check(1_795_249_893, 0, "2026-11-21 08:31:33+00:00");
+        check(
+            1_795_249_893,
+            35_706_270,
+            "2026-11-21 08:31:33.03570627+00:00",
+        );
+        check(1_795_249_893, 500_000_000, "2026-11-21 08:31:33.5+00:00");
+    }
+
+    #[test]
+    fn only_blanks_at_the_end_are_padding() {
+        for (stored, text) in [
+            ("key   ", "key"),
+            (" k y", " k y"),
+            ("", ""),
+            ("k\n ", "k\n"),
+        ] {
+            assert_eq!(unpadded(stored), text);
+        }
+    }
+}

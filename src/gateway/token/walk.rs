@@ -1,0 +1,372 @@
+//! An owner's tokens listed and searched, piece by piece: no read may hold a gateway's file for long.
+//!
+//! A piece is a range of ids that holds a number of rows: the owner's own where an index on `user_id`
+//! finds them, else anybody's. Each is a read of its own, so rows that others add or delete meanwhile may
+//! be missed; nobody sees a row twice. Pieces shrink when one takes too long, and grow while they are
+//! quick.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Page, Token};
+use crate::clock::Clock;
+use crate::database::{self, Fault, Value};
+use crate::gateway::{Error, Gateway, Tables};
+
+/// The most tokens that a search gives.
+pub const FOUND_MOST: usize = 1000;
+
+/// Rows of the first piece: an owner's rows lie scattered in a large table, and each may cost a page
+/// (measured: 8 µs a row among a million). The bounds of what follows.
+const ROWS: i64 = 2000;
+const ROWS_LEAST: i64 = 100;
+const ROWS_MOST: i64 = 80_000;
+
+/// A piece that took less is followed by one of twice its size.
+const QUICK: Duration = Duration::from_millis(20);
+
+/// What is looked for.
+struct Wanted {
+    owner: i64,
+    /// Patterns of name and key; nothing if every row will do.
+    likes: Option<[String; 2]>,
+    /// Rows to pass over; only together with `total`.
+    offset: i64,
+    /// Rows to give.
+    limit: usize,
+    /// Whether to count all there are.
+    total: bool,
+}
+
+impl Wanted {
+    fn page(owner: i64, offset: u64, limit: usize) -> Self {
+        Self {
+            owner,
+            likes: None,
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            limit,
+            total: true,
+        }
+    }
+}
+
+/// What to read next.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// Only ids below this one.
+    before: i64,
+    /// So many rows are looked at.
+    rows: i64,
+    /// Rows that would do and are passed over.
+    offset: i64,
+    /// Rows to give.
+    limit: usize,
+}
+
+/// What a piece held.
+struct Piece {
+    /// Rows that would do; 0 if nobody asked for the total.
+    counted: i64,
+    tokens: Vec<Token>,
+    /// What is left has ids below this one.
+    rest: Option<i64>,
+}
+
+/// How far it has come. Pure: [`Gateway::gather`] reads the pieces.
+struct Walk {
+    wanted: Arc<Wanted>,
+    page: Page,
+    rows: i64,
+    before: Option<i64>,
+}
+
+impl Walk {
+    fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted: Arc::new(wanted),
+            page: Page {
+                tokens: Vec::new(),
+                total: 0,
+            },
+            rows: ROWS,
+            before: Some(i64::MAX),
+        }
+    }
+
+    fn next(&self) -> Option<Cut> {
+        let given = self.page.tokens.len();
+        let missing = self.wanted.limit.saturating_sub(given);
+        if missing == 0 && !self.wanted.total {
+            return None;
+        }
+        let passed = if given == 0 {
+            self.page.total
+        } else {
+            i64::MAX
+        };
+        Some(Cut {
+            before: self.before?,
+            rows: self.rows,
+            offset: self.wanted.offset.saturating_sub(passed).max(0),
+            limit: missing,
+        })
+    }
+
+    fn took(&mut self, piece: Piece, time: Duration) {
+        self.page.total += piece.counted;
+        self.page.tokens.extend(piece.tokens);
+        self.before = piece.rest;
+        if time < QUICK {
+            self.rows = (self.rows * 2).min(ROWS_MOST);
+        }
+    }
+
+    /// After a piece that took too long; false if there is no smaller one.
+    fn shrink(&mut self) -> bool {
+        let can = self.rows > ROWS_LEAST;
+        self.rows = (self.rows / 2).max(ROWS_LEAST);
+        can
+    }
+}
+
+impl Gateway {
+    /// The own tokens from `offset` on, newest id first, and how many there are, however long that
+    /// takes; try [`Tables::page`] first.
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn page(&self, owner: i64, offset: u64, limit: usize) -> Result<Page, Error> {
+        self.gather(Wanted::page(owner, offset, limit)).await
+    }
+
+    /// The own tokens whose name contains `name` and whose key contains `key`, newest id first, at most
+    /// [`FOUND_MOST`]. Both are literal text; whether case counts is the engine's way (`SQLite`: not for
+    /// ASCII letters).
+    ///
+    /// # Errors
+    /// When the database fails or stays locked.
+    pub async fn search(&self, owner: i64, name: &str, key: &str) -> Result<Vec<Token>, Error> {
+        let found = self.gather(Wanted {
+            owner,
+            likes: Some([containing(name), containing(key)]),
+            offset: 0,
+            limit: FOUND_MOST,
+            total: false,
+        });
+        Ok(found.await?.tokens)
+    }
+
+    async fn gather(&self, wanted: Wanted) -> Result<Page, Error> {
+        let mut walk = Walk::new(wanted);
+        while let Some(cut) = walk.next() {
+            let wanted = Arc::clone(&walk.wanted);
+            let started = Clock::system().stopwatch();
+            let piece = self.scan(move |tables| tables.piece(&wanted, cut)).await;
+            match piece {
+                Ok(piece) => walk.took(piece, started.elapsed()),
+                Err(Error::Database(database::Error::Overrun { .. })) if walk.shrink() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(walk.page)
+    }
+}
+
+impl Tables<'_> {
+    /// Whether an owner's rows are found without looking at those of others.
+    fn is_indexed(&self) -> bool {
+        self.session.has_index("tokens", "user_id")
+    }
+
+    /// The own tokens from `offset` on, newest id first, and how many there are; nothing where one
+    /// short read cannot tell, and [`Gateway::page`] has to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn page(&self, owner: i64, offset: u64, limit: usize) -> Result<Option<Page>, Fault> {
+        if !self.is_indexed() {
+            return Ok(None);
+        }
+        let mut walk = Walk::new(Wanted::page(owner, offset, limit));
+        if let Some(cut) = walk.next() {
+            let piece = self.piece(&walk.wanted, cut)?;
+            walk.took(piece, QUICK);
+        }
+        Ok(walk.before.is_none().then_some(walk.page))
+    }
+
+    fn piece(&self, wanted: &Wanted, cut: Cut) -> Result<Piece, Fault> {
+        let owner = Value::Int(wanted.owner);
+        let lowest = self.lowest(&owner, cut)?;
+        let mut filter = r#""user_id" = ? AND "id" >= ? AND "id" < ?"#.to_owned();
+        let mut values = vec![owner, Value::Int(lowest), Value::Int(cut.before)];
+        if let Some(likes) = &wanted.likes {
+            for column in ["name", "key"] {
+                let like = format!(r#" AND COALESCE("{column}", '') LIKE ? ESCAPE '!'"#);
+                filter.push_str(&like);
+            }
+            values.extend(likes.iter().map(super::column::text));
+        }
+        let counted = if wanted.total {
+            let alive = self.layout.alive("tokens");
+            let sql = format!(r#"SELECT COUNT(*) FROM "tokens" WHERE {filter}{alive}"#);
+            self.session.count(&sql, &values)?
+        } else {
+            0
+        };
+        let tokens = if cut.limit == 0 || wanted.total && counted <= cut.offset {
+            Vec::new()
+        } else {
+            let limit = i64::try_from(cut.limit).unwrap_or(i64::MAX);
+            values.extend([Value::Int(limit), Value::Int(cut.offset)]);
+            self.select(&filter, r#" ORDER BY "id" DESC LIMIT ? OFFSET ?"#, &values)?
+        };
+        Ok(Piece {
+            counted,
+            tokens,
+            rest: (lowest > i64::MIN).then_some(lowest),
+        })
+    }
+
+    /// The lowest id of the next piece; the lowest of all numbers if it is the last one.
+    fn lowest(&self, owner: &Value, cut: Cut) -> Result<i64, Fault> {
+        let (filter, owner) = if self.is_indexed() {
+            (r#""user_id" = ? AND "#, Some(owner.clone()))
+        } else {
+            ("", None)
+        };
+        let sql = format!(
+            r#"SELECT COALESCE((SELECT "id" FROM "tokens" WHERE {filter}"id" < ? ORDER BY "id" DESC LIMIT 1 OFFSET ?), ?)"#
+        );
+        let last = cut.rows - 1;
+        let numbers = [cut.before, last, i64::MIN].map(Value::Int);
+        let values: Vec<Value> = owner.into_iter().chain(numbers).collect();
+        self.session.count(&sql, &values)
+    }
+}
+
+/// The pattern of texts that contain this one, for LIKE with `!` before what is meant literally.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in text.chars() {
+        if matches!(letter, '!' | '%' | '_') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: i64) -> Token {
+        Token {
+            id,
+            user_id: 1,
+            key: "".into(),
+            status: 1,
+            name: String::new(),
+            created_time: 0,
+            accessed_time: 0,
+            expired_time: -1,
+            remain_quota: 0,
+            unlimited_quota: false,
+            model_limits_enabled: false,
+            model_limits: String::new(),
+            allow_ips: None,
+            used_quota: 0,
+            group: String::new(),
+            more: Vec::new(),
+        }
+    }
+
+    /// Walks over ids 1 to `rows`, of which every `each`th will do, when pieces of more than `slow` rows
+    /// take too long; the ids found, the total, and the sizes of the pieces.
+    fn walked(wanted: Wanted, rows: i64, each: i64, slow: i64) -> (Vec<i64>, i64, Vec<i64>) {
+        let mut walk = Walk::new(wanted);
+        let mut sizes = Vec::new();
+        while let Some(cut) = walk.next() {
+            if cut.rows > slow {
+                assert!(walk.shrink());
+                continue;
+            }
+            sizes.push(cut.rows);
+            let top = (cut.before - 1).min(rows);
+            let low = top - cut.rows + 1;
+            let fits: Vec<i64> = (low.max(1)..=top)
+                .rev()
+                .filter(|id| id % each == 0)
+                .collect();
+            let passed = usize::try_from(cut.offset).unwrap();
+            let given = fits.iter().skip(passed).take(cut.limit);
+            let piece = Piece {
+                counted: i64::try_from(fits.len()).unwrap(),
+                tokens: given.map(|id| token(*id)).collect(),
+                rest: (low > 1).then_some(low),
+            };
+            walk.took(piece, Duration::ZERO);
+        }
+        let ids = walk.page.tokens.iter().map(|token| token.id).collect();
+        (ids, walk.page.total, sizes)
+    }
+
+    fn wanted(offset: i64, limit: usize, total: bool) -> Wanted {
+        Wanted {
+            owner: 1,
+            likes: None,
+            offset,
+            limit,
+            total,
+        }
+    }
+
+    #[test]
+    fn pieces_grow_while_quick_and_shrink_when_slow() {
+        let (_, total, sizes) = walked(wanted(0, 1, true), 200_000, 1, i64::MAX);
+        assert_eq!(total, 200_000);
+        assert_eq!(sizes, [2000, 4000, 8000, 16_000, 32_000, 64_000, 80_000]);
+        let (_, total, sizes) = walked(wanted(0, 1, true), 20_000, 1, 700);
+        assert_eq!(total, 20_000);
+        assert!(sizes.iter().all(|rows| *rows == 500));
+        let mut stuck = Walk::new(wanted(0, 1, true));
+        assert_eq!((0..9).filter(|_| stuck.shrink()).count(), 5);
+    }
+
+    #[test]
+    fn a_page_may_lie_in_any_piece() {
+        let check = |offset: i64, limit: usize, slow: i64, ids: &[i64]| {
+            let (found, total, _) = walked(wanted(offset, limit, true), 10_000, 1000, slow);
+            assert_eq!((found.as_slice(), total), (ids, 10), "{offset} {limit}");
+        };
+        for slow in [150, 2000, 100_000] {
+            check(0, 2, slow, &[10_000, 9000]);
+            check(3, 3, slow, &[7000, 6000, 5000]);
+            check(8, 5, slow, &[2000, 1000]);
+            check(10, 5, slow, &[]);
+            check(i64::MAX, 5, slow, &[]);
+            check(0, 0, slow, &[]);
+        }
+    }
+
+    #[test]
+    fn a_search_ends_when_enough_is_found() {
+        let (found, _, sizes) = walked(wanted(0, 3, false), 1_000_000, 1000, i64::MAX);
+        assert_eq!(found, [1_000_000, 999_000, 998_000]);
+        assert_eq!(sizes, [2000, 4000]);
+    }
+
+    #[test]
+    fn a_pattern_means_its_text() {
+        for (text, pattern) in [
+            ("", "%%"),
+            ("a", "%a%"),
+            ("100%_!", "%100!%!_!!%"),
+            ("\\*'", "%\\*'%"),
+        ] {
+            assert_eq!(containing(text), pattern);
+        }
+    }
+}
