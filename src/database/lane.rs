@@ -36,8 +36,30 @@ const REST: (Duration, Duration) = (Duration::from_micros(200), Duration::from_m
 /// A job with the place for its answer.
 pub(super) trait Work: Send {
     fn run(&mut self, session: &Session<'_>) -> End;
-    /// The answer of the last run, or what kept it from being done.
-    fn reply(self: Box<Self>, trouble: Option<Trouble>);
+    /// The answer of the last run, or what kept it from being done; whoever hears it passes on `rest`.
+    fn reply(self: Box<Self>, trouble: Option<Trouble>, rest: Answers);
+}
+
+/// Answers that are due. A thread gives the first, whose hearer gives the others: to wake the runtime
+/// from another thread takes a system call each time, from within it takes none.
+#[derive(Default)]
+pub(super) struct Answers(Vec<Ran>);
+
+impl Answers {
+    fn send(mut self) {
+        if let Some((work, trouble)) = self.0.pop() {
+            work.reply(trouble, self);
+        }
+    }
+}
+
+/// Also where nobody listens any more.
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for (work, trouble) in self.0.drain(..) {
+            work.reply(trouble, Self::default());
+        }
+    }
 }
 
 /// How a job ended.
@@ -51,7 +73,7 @@ pub(super) enum End {
 struct Task<F, T, R> {
     job: Arc<F>,
     outcome: Option<Result<T, R>>,
-    asker: oneshot::Sender<Result<Result<T, R>, Trouble>>,
+    asker: oneshot::Sender<(Result<Result<T, R>, Trouble>, Answers)>,
 }
 
 impl<F, T, R> Work for Task<F, T, R>
@@ -70,14 +92,14 @@ where
         end
     }
 
-    fn reply(self: Box<Self>, trouble: Option<Trouble>) {
+    fn reply(self: Box<Self>, trouble: Option<Trouble>, rest: Answers) {
         let answer = match (trouble, self.outcome) {
             (Some(trouble), _) => Err(trouble),
             (None, Some(outcome)) => Ok(outcome),
             (None, None) => return,
         };
         // Whoever asked may have stopped waiting; what was done stands all the same.
-        drop(self.asker.send(answer));
+        drop(self.asker.send((answer, rest)));
     }
 }
 
@@ -141,8 +163,13 @@ impl Lane {
             outcome: None,
             asker,
         }));
-        let lost = Trouble::Lasting(Error::Stopped);
-        answer.await.unwrap_or(Err(lost))
+        match answer.await {
+            Ok((answer, rest)) => {
+                drop(rest);
+                answer
+            }
+            Err(_) => Err(Trouble::Lasting(Error::Stopped)),
+        }
     }
 }
 
@@ -200,18 +227,16 @@ impl Queue {
 }
 
 fn read(file: &mut File, queue: &Queue, clock: &Clock) {
-    let mut answers = Vec::new();
     while let Some(first) = queue.next() {
+        let mut answers = Answers::default();
         if let Err(trouble) = file.begin() {
-            first.reply(Some(trouble));
+            first.reply(Some(trouble), answers);
             continue;
         }
-        let sound = share(file, queue, clock, first, &mut answers);
+        let sound = share(file, queue, clock, first, &mut answers.0);
         file.leave(sound);
         // Whoever has an answer may count on our lock being gone.
-        for (work, trouble) in answers.drain(..) {
-            work.reply(trouble);
-        }
+        answers.send();
     }
 }
 
@@ -260,7 +285,7 @@ fn write(file: &mut File, queue: &Queue, clock: &Clock) {
         }
         rest = Duration::ZERO;
         if let Err(trouble) = file.begin() {
-            first.reply(Some(trouble));
+            first.reply(Some(trouble), Answers::default());
             continue;
         }
         let begun = clock.stopwatch();
@@ -338,7 +363,7 @@ impl Batch {
         if !self.sound {
             file.close();
         }
-        for (work, own) in self.works {
+        let answers = self.works.into_iter().map(|(work, own)| {
             // What one saw of the others is gone with them: all come again, refused ones too.
             let trouble = match (&outcome, own) {
                 (Err(Trouble::Passing(error)), None) => Some(Trouble::Passing(error.clone())),
@@ -348,8 +373,9 @@ impl Batch {
                 (Err(Trouble::Lasting(error)), None) => Some(Trouble::Lasting(error.clone())),
                 (_, own) => own,
             };
-            work.reply(trouble);
-        }
+            (work, trouble)
+        });
+        Answers(answers.collect()).send();
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::deadline::{Deadline, STEPS};
@@ -185,6 +186,8 @@ impl File {
         let mut connection = Connection::open_with_flags(&self.source.path, flags)?;
         connection.pragma_update(None, "foreign_keys", false)?;
         connection.pragma_update(None, "query_only", self.purpose == Purpose::Read)?;
+        // Else every statement with LIKE or `LIMIT ?` is prepared anew each time it runs.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let deadline = self.deadline.clone();
         connection.progress_handler(STEPS, Some(move || deadline.is_past()))?;

@@ -31,6 +31,9 @@ const SHARED: [&str; 11] = [
 /// nobody outside the transaction ever sees it, and the column is unique.
 const KEY_TO_FOLLOW: &str = "keyfresh: the key follows";
 
+/// Room for the names of all columns, in bytes.
+const LISTED: usize = 512;
+
 /// The most ids that one statement deletes.
 const CHUNK: usize = 500;
 
@@ -221,8 +224,14 @@ impl Tables<'_> {
 
 /// Names in double quotes, each with `after`, joined by commas.
 fn listed<'n>(names: impl Iterator<Item = &'n str>, after: &str) -> String {
-    let names: Vec<String> = names.map(|name| format!(r#""{name}"{after}"#)).collect();
-    names.join(", ")
+    let mut list = String::with_capacity(LISTED);
+    for name in names {
+        let comma = if list.is_empty() { "\"" } else { ", \"" };
+        for part in [comma, name, "\"", after] {
+            list.push_str(part);
+        }
+    }
+    list
 }
 
 fn read(own: &[&Own], row: &Columns<'_>) -> Token {

@@ -25,6 +25,9 @@ const ROWS_MOST: i64 = 80_000;
 /// A piece that took less is followed by one of twice its size.
 const QUICK: Duration = Duration::from_millis(20);
 
+/// A point read that took more ends with its piece: it was not all remembered counts.
+const SHORT: Duration = Duration::from_millis(2);
+
 /// What is looked for.
 struct Wanted {
     owner: i64,
@@ -188,9 +191,14 @@ impl Tables<'_> {
             return Ok(None);
         }
         let mut walk = Walk::new(Wanted::page(owner, offset, limit));
-        if let Some(cut) = walk.next() {
+        let watch = Clock::system().stopwatch();
+        while let Some(cut) = walk.next() {
             let piece = self.piece(&walk.wanted, cut)?;
-            walk.took(piece, QUICK);
+            let time = watch.elapsed();
+            walk.took(piece, time);
+            if time > SHORT {
+                break;
+            }
         }
         Ok(walk.before.is_none().then_some(walk.page))
     }

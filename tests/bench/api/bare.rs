@@ -121,9 +121,15 @@ pub(crate) fn serve() -> bool {
         committing(Path::new(&path))
     };
     load::thread().block_on(async {
-        let listener = api::bind("127.0.0.1:0").await.unwrap();
+        let listener = api::bind("127.0.0.1:0", false).await.unwrap();
         println!("{listener}");
-        api::serve(listener, router, std::future::pending()).await;
+        api::serve(
+            listener,
+            router,
+            api::Terms::default(),
+            std::future::pending(),
+        )
+        .await;
     });
     true
 }
