@@ -70,10 +70,13 @@ pub(super) enum End {
     Panic,
 }
 
+/// What came of a job, or what kept it from being done.
+type Attempt<T, R> = Result<Result<T, R>, Trouble>;
+
 struct Task<F, T, R> {
     job: Arc<F>,
     outcome: Option<Result<T, R>>,
-    asker: oneshot::Sender<(Result<Result<T, R>, Trouble>, Answers)>,
+    asker: oneshot::Sender<(Attempt<T, R>, Answers)>,
 }
 
 impl<F, T, R> Work for Task<F, T, R>
@@ -151,7 +154,7 @@ impl Lane {
     }
 
     /// One attempt on `job`.
-    pub(super) async fn attempt<T, R, F>(&self, job: Arc<F>) -> Result<Result<T, R>, Trouble>
+    pub(super) async fn attempt<T, R, F>(&self, job: Arc<F>) -> Attempt<T, R>
     where
         T: Send + 'static,
         R: Send + 'static,

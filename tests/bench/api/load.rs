@@ -189,7 +189,7 @@ impl Client {
                 None => {}
             }
         };
-        self.latencies.push(watch.elapsed() - begun);
+        self.latencies.push(watch.elapsed().saturating_sub(begun));
         length
     }
 

@@ -87,7 +87,7 @@ fn longest_wait(db: &mut Connection, stop: &AtomicBool) -> f64 {
             since = watch.elapsed();
         }
         std::thread::park_timeout(Duration::from_micros(200));
-        let waited = (watch.elapsed() - since).as_micros();
+        let waited = watch.elapsed().saturating_sub(since).as_micros();
         noted.fetch_max(waited.try_into().unwrap(), Ordering::Relaxed);
         true
     }))
