@@ -9,24 +9,24 @@ use crate::database::Fault;
 /// The length of a key that One-Hub signed; older ones have 48 characters and no signature.
 const SIGNED: usize = 59;
 
-/// How many tokens are looked through, the newest first: the table may hold a million.
+/// How many ids are looked through, the newest: the table may hold a million, and who makes a key holds
+/// the write lock.
 const LOOK: usize = 1000;
 
 impl Tables<'_> {
     /// `id`, `user_id` and `key` of the newest token that One-Hub signed, if there is one among the
-    /// newest tokens.
+    /// newest ids.
     ///
     /// # Errors
     /// When the database fails.
     pub fn newest_signed_key(&self) -> Result<Option<(i64, i64, SecretString)>, Fault> {
         let alive = self.layout.alive("tokens");
         let sql = format!(
-            r#"SELECT "id", "user_id", "key" FROM "tokens" WHERE 1 = 1{alive} ORDER BY "id" DESC LIMIT {LOOK}"#
+            r#"SELECT "id", "user_id", "key" FROM "tokens" WHERE "id" > (SELECT MAX("id") FROM "tokens") - {LOOK} AND LENGTH("key") = {SIGNED}{alive} ORDER BY "id" DESC LIMIT 1"#
         );
         let rows = self.session.rows(&sql, &[], |row| {
-            let key = row.text(2);
-            (key.len() == SIGNED).then(|| (row.int(0), row.int(1), SecretString::from(key)))
+            (row.int(0), row.int(1), SecretString::from(row.text(2)))
         })?;
-        Ok(rows.into_iter().flatten().next())
+        Ok(rows.into_iter().next())
     }
 }
