@@ -73,6 +73,7 @@ pub(super) enum Message {
     NoRanges(String),
     Unfit(&'static str),
     TooMany(usize),
+    TooManyIds(usize),
     KeyNotMade,
     KeySecretMissing,
     KeySecretForeign,
@@ -178,6 +179,10 @@ impl Message {
             Self::TooMany(most) => (
                 format!("参数错误：一次最多创建 {most} 个令牌").into(),
                 format!("Invalid parameters: at most {most} tokens at once").into(),
+            ),
+            Self::TooManyIds(most) => (
+                format!("参数错误：一次最多删除 {most} 个令牌").into(),
+                format!("Invalid parameters: at most {most} ids at once").into(),
             ),
             fixed => {
                 let (chinese, english) = fixed.fixed();
