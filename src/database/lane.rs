@@ -3,18 +3,20 @@
 //! `database.rs` has three lanes: two threads for point reads, one for scans, one that writes. What
 //! waits is drained into one transaction, so that a crowd of small jobs costs one lock, one `stat` and
 //! one commit. A job that panics is nobody else's loss. Waiting for locks is the asker's business: no
-//! attempt here waits, but for a COMMIT.
+//! attempt here waits, but for a COMMIT, and whoever waits behind one that finds the file locked hears so
+//! with it. `queue.rs` holds what waits, `turnstile.rs` lets a foreign COMMIT through.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::session::{Fault, Halt, Session};
+use super::queue::{Answers, End, Queue, Ran, Work};
+use super::session::{Halt, Session};
 use super::sqlite::File;
+use super::turnstile::Stay;
 use super::{Error, Trouble};
 use crate::clock::Clock;
 
@@ -33,42 +35,9 @@ const WRITES: usize = 256;
 /// pauses makes the gateway lose bookings (facts: New API, locking).
 const REST: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
 
-/// A job with the place for its answer.
-pub(super) trait Work: Send {
-    fn run(&mut self, session: &Session<'_>) -> End;
-    /// The answer of the last run, or what kept it from being done; whoever hears it passes on `rest`.
-    fn reply(self: Box<Self>, trouble: Option<Trouble>, rest: Answers);
-}
-
-/// Answers that are due. A thread gives the first, whose hearer gives the others: to wake the runtime
-/// from another thread takes a system call each time, from within it takes none.
-#[derive(Default)]
-pub(super) struct Answers(Vec<Ran>);
-
-impl Answers {
-    fn send(mut self) {
-        if let Some((work, trouble)) = self.0.pop() {
-            work.reply(trouble, self);
-        }
-    }
-}
-
-/// Also where nobody listens any more.
-impl Drop for Answers {
-    fn drop(&mut self) {
-        for (work, trouble) in self.0.drain(..) {
-            work.reply(trouble, Self::default());
-        }
-    }
-}
-
-/// How a job ended.
-pub(super) enum End {
-    Keep,
-    Undo,
-    Fault(Fault),
-    Panic,
-}
+/// After a COMMIT that readers did not let through it is left alone for so many times as long as it was
+/// held: while COMMIT waits it shuts out every other reader, and who blocks it may read for minutes.
+const SET_BACK: u32 = 4;
 
 /// What came of a job, or what kept it from being done.
 type Attempt<T, R> = Result<Result<T, R>, Trouble>;
@@ -110,6 +79,7 @@ where
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Read,
+    Scan,
     Write,
 }
 
@@ -121,11 +91,7 @@ struct Sender(Arc<Queue>);
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.closed = true;
-        for idle in state.idle.drain(..) {
-            idle.unpark();
-        }
+        self.0.close();
     }
 }
 
@@ -142,7 +108,8 @@ impl Lane {
         for mut file in files {
             let (queue, clock) = (Arc::clone(&queue), clock.clone());
             let serve = move || match purpose {
-                Purpose::Read => read(&mut file, &queue, &clock),
+                Purpose::Read => read(&mut file, Stay::Short, &queue, &clock),
+                Purpose::Scan => read(&mut file, Stay::Long, &queue, &clock),
                 Purpose::Write => write(&mut file, &queue, &clock),
             };
             thread::Builder::new()
@@ -176,75 +143,29 @@ impl Lane {
     }
 }
 
-#[derive(Default)]
-struct Queue(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Box<dyn Work>>,
-    /// Threads that wait; the one that waits shortest is woken first, its cache is warm.
-    idle: Vec<Thread>,
-    closed: bool,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, work: Box<dyn Work>) {
-        let idle = {
-            let mut state = self.lock();
-            state.jobs.push_back(work);
-            state.idle.pop()
-        };
-        if let Some(idle) = idle {
-            idle.unpark();
-        }
-    }
-
-    /// The next job, if one waits.
-    fn waiting(&self) -> Option<Box<dyn Work>> {
-        self.lock().jobs.pop_front()
-    }
-
-    /// The next job, however long it takes to come; nothing once the last handle is gone.
-    fn next(&self) -> Option<Box<dyn Work>> {
-        let me = thread::current();
-        loop {
-            {
-                let mut state = self.lock();
-                // A thread that wakes by itself is still on the list.
-                state.idle.retain(|idle| idle.id() != me.id());
-                if let Some(work) = state.jobs.pop_front() {
-                    return Some(work);
-                }
-                if state.closed {
-                    return None;
-                }
-                state.idle.push(me.clone());
-            }
-            thread::park();
-        }
-    }
-}
-
-fn read(file: &mut File, queue: &Queue, clock: &Clock) {
+fn read(file: &mut File, stay: Stay, queue: &Queue, clock: &Clock) {
+    let source = file.source();
     while let Some(first) = queue.next() {
-        let mut answers = Answers::default();
+        let turn = source.turnstile.enter(stay);
         if let Err(trouble) = file.begin() {
-            first.reply(Some(trouble), answers);
+            drop(turn);
+            turn_away(&trouble, first, queue);
             continue;
         }
+        let mut answers = Answers::default();
         let sound = share(file, queue, clock, first, &mut answers.0);
         file.leave(sound);
+        drop(turn);
         // Whoever has an answer may count on our lock being gone.
         answers.send();
     }
 }
 
-/// A job that ran, and what kept it from being done.
-type Ran = (Box<dyn Work>, Option<Trouble>);
+/// Gives `first` and all that waits behind it the same answer: the file is as locked for them.
+fn turn_away(trouble: &Trouble, first: Box<dyn Work>, queue: &Queue) {
+    let all = std::iter::once(first).chain(queue.all());
+    Answers(all.map(|work| (work, Some(trouble.clone()))).collect()).send();
+}
 
 /// Runs `first` and what waits behind it in the transaction under way; whether its connection is sound.
 fn share(
@@ -278,6 +199,7 @@ fn share(
 }
 
 fn write(file: &mut File, queue: &Queue, clock: &Clock) {
+    let source = file.source();
     let mut left = clock.stopwatch();
     let mut rest = Duration::ZERO;
     while let Some(first) = queue.next() {
@@ -287,14 +209,23 @@ fn write(file: &mut File, queue: &Queue, clock: &Clock) {
             clock.rest(early);
         }
         rest = Duration::ZERO;
-        if let Err(trouble) = file.begin() {
-            first.reply(Some(trouble), Answers::default());
+        // Only to begin: while we may write, no COMMIT of another waits.
+        let turn = source.turnstile.enter(Stay::Short);
+        let outcome = file.begin();
+        drop(turn);
+        if let Err(trouble) = outcome {
+            turn_away(&trouble, first, queue);
             continue;
         }
         let begun = clock.stopwatch();
         let batch = gather(file, queue, clock, first);
-        batch.finish(file);
-        rest = begun.elapsed().clamp(REST.0, REST.1);
+        let was_set_back = batch.finish(file);
+        let held = begun.elapsed();
+        rest = if was_set_back {
+            held * SET_BACK
+        } else {
+            held.clamp(REST.0, REST.1)
+        };
         left = clock.stopwatch();
     }
 }
@@ -353,7 +284,8 @@ impl Batch {
         self.void |= !file.settle(kept);
     }
 
-    fn finish(self, file: &mut File) {
+    /// Commits and answers; whether others did not let the COMMIT through.
+    fn finish(self, file: &mut File) -> bool {
         let outcome = if self.void {
             file.leave(false);
             Err(file.busy())
@@ -366,6 +298,7 @@ impl Batch {
         if !self.sound {
             file.close();
         }
+        let was_set_back = !self.void && matches!(outcome, Err(Trouble::Passing(_)));
         let answers = self.works.into_iter().map(|(work, own)| {
             // What one saw of the others is gone with them: all come again, refused ones too.
             let trouble = match (&outcome, own) {
@@ -379,6 +312,7 @@ impl Batch {
             (work, trouble)
         });
         Answers(answers.collect()).send();
+        was_set_back
     }
 }
 
