@@ -88,6 +88,10 @@ async fn a_search_takes_every_sign_literally() {
     check("", "alice0015", &[15]).await;
     check("生产", "0016", &[]).await;
     check("deleted", "", &[]).await;
+    // Databases end a pattern at NUL, and every text would do.
+    for (name, key) in [("\0", ""), ("50\0", ""), ("", "\0"), ("", "alice\0")] {
+        check(name, key, &[]).await;
+    }
 }
 
 #[tokio::test]
@@ -120,4 +124,17 @@ async fn who_has_many_tokens_may_have_to_wait_for_the_scans() {
     assert_eq!((tokens.len(), total), (1, 2500));
     let short = gateway.view(|tables| Ok::<_, Halt<()>>(tables.page(ALICE, 0, 20)?));
     assert_eq!(short.await.unwrap().unwrap().unwrap().total, 34);
+}
+
+#[tokio::test]
+async fn a_page_that_overruns_the_short_read_is_read_in_pieces() {
+    let world = World::new("new-api-2026-08.db");
+    world.sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO tokens (user_id, key, name) SELECT 9, 'many' || i, 'n' || i FROM n");
+    // Each row costs as much as if its page had to come from a slow disk.
+    world.sql("DROP INDEX idx_tokens_deleted_at; ALTER TABLE tokens DROP COLUMN deleted_at; ALTER TABLE tokens ADD COLUMN deleted_at text AS (NULLIF(length(hex(zeroblob(30000 + id - id))), 60000))");
+    let gateway = world.open().await;
+    let short = gateway.view(|tables| Ok::<_, Halt<()>>(tables.page(9, 0, 20)?));
+    assert!(short.await.unwrap().unwrap().is_none());
+    let Page { tokens, total } = gateway.page(9, 1990, 20).await.unwrap();
+    assert_eq!((tokens.len(), total), (10, 2000));
 }

@@ -149,6 +149,10 @@ impl Gateway {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn search(&self, owner: i64, name: &str, key: &str) -> Result<Vec<Token>, Error> {
+        // No text has a NUL in it, and a pattern would end there.
+        if name.contains('\0') || key.contains('\0') {
+            return Ok(Vec::new());
+        }
         let found = self.gather(Wanted {
             owner,
             likes: Some([containing(name), containing(key)]),
@@ -193,7 +197,10 @@ impl Tables<'_> {
         let mut walk = Walk::new(Wanted::page(owner, offset, limit));
         let watch = Clock::system().stopwatch();
         while let Some(cut) = walk.next() {
-            let piece = self.piece(&walk.wanted, cut)?;
+            let piece = match self.piece(&walk.wanted, cut) {
+                Err(fault) if fault.is_overrun() => return Ok(None),
+                piece => piece?,
+            };
             let time = watch.elapsed();
             walk.took(piece, time);
             if time > SHORT {
