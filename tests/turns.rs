@@ -114,8 +114,8 @@ async fn a_write_that_readers_hold_up_leaves_the_file_to_others_most_of_the_time
 async fn no_commit_is_missed_whichever_thread_is_asked() {
     let world = World::new("one-api.db");
     let database = open(&world).await;
-    // Keeps the thread busy that would be asked next, until SQLite ends it.
-    let busy = async || {
+    // Asks while the thread is busy that would be asked first, until SQLite ends its job.
+    let other = async || {
         let (begins, begun) = mpsc::channel();
         let view = database.clone();
         let busy = tokio::spawn(async move {
@@ -125,13 +125,8 @@ async fn no_commit_is_missed_whichever_thread_is_asked() {
             };
             view.view::<_, ()>(job).await
         });
-        tokio::task::spawn_blocking(move || begun.recv().unwrap())
-            .await
-            .unwrap();
-        busy
-    };
-    let other = async || {
-        let busy = busy().await;
+        let waits = tokio::task::spawn_blocking(move || begun.recv().unwrap());
+        waits.await.unwrap();
         let version = database.version().await.unwrap();
         busy.await.unwrap().unwrap_err();
         version
@@ -162,9 +157,10 @@ async fn a_file_that_is_put_back_was_only_a_delay() {
         let patient = patient.clone();
         let seen = tokio::spawn(async move { patient.view(look).await });
         let error = hasty.view(look).await.unwrap_err();
-        match half_copied {
-            true => assert!(matches!(error, Error::NotDatabase(_)), "{error}"),
-            false => assert!(matches!(error, Error::Missing(_)), "{error}"),
+        if half_copied {
+            assert!(matches!(error, Error::NotDatabase(_)), "{error}");
+        } else {
+            assert!(matches!(error, Error::Missing(_)), "{error}");
         }
         assert!(!seen.is_finished());
         fs::rename(&aside, &world.path).unwrap();
