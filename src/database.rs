@@ -12,8 +12,11 @@ mod deadline;
 mod form;
 mod lane;
 mod place;
+mod queue;
 mod session;
 mod sqlite;
+mod trouble;
+mod turnstile;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -25,6 +28,8 @@ use secrecy::SecretString;
 use crate::clock::Clock;
 use lane::{Lane, Purpose};
 use sqlite::{File, Source};
+use trouble::Trouble;
+use turnstile::Turnstile;
 
 pub use form::{Form, Shape};
 pub use session::{Columns, Fault, Halt, Session};
@@ -37,6 +42,10 @@ const POINT_THREADS: usize = 2;
 /// 100 ms, which a process that writes without pause starves for a minute (tried); an attempt that
 /// finds the lock taken costs microseconds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
+
+/// How long a file that was there may be missing or half copied, as while a backup is put back; what
+/// stays away is to be told soon.
+const COPYING: Duration = Duration::from_secs(5);
 
 /// A value bound to a statement or read by one. Any text may be a secret.
 #[derive(Clone, Debug)]
@@ -130,6 +139,14 @@ pub enum Error {
     /// A value was stored otherwise than it was given.
     #[error("{} did not keep the value as it was given (a trigger or a column that is too short): nothing was changed", .0.display())]
     NotKept(PathBuf),
+    /// A row would have broken a rule of its table, as a key that is taken does.
+    #[error("{path} refused a row against a rule of its table: nothing was changed", path = .path.display())]
+    Constraint {
+        /// The file.
+        path: PathBuf,
+        /// The engine's own words.
+        source: Arc<rusqlite::Error>,
+    },
     /// Anything else that the engine reports.
     #[error("{path} failed: check the disk, then the file with `sqlite3 FILE 'PRAGMA integrity_check'`", path = .path.display())]
     Engine {
@@ -154,24 +171,6 @@ pub enum Error {
     /// The database's thread could not be started, or has ended.
     #[error("the database thread does not run: restart keyfresh")]
     Stopped,
-}
-
-/// What one attempt on a database ended with, if not in success.
-enum Trouble {
-    /// May pass; the error tells it should it not.
-    Passing(Error),
-    /// Will not pass by waiting.
-    Lasting(Error),
-}
-
-impl Trouble {
-    /// Whether this is the job's trouble alone.
-    fn spares_the_connection(&self) -> bool {
-        match self {
-            Self::Passing(_) => true,
-            Self::Lasting(error) => matches!(error, Error::Overrun { .. } | Error::NotKept(_)),
-        }
-    }
 }
 
 /// A database of somebody else's, open for short transactions; cheap to clone.
@@ -202,6 +201,7 @@ impl Database {
             path,
             forms,
             limit,
+            turnstile: Turnstile::new(&clock),
             form: OnceLock::new(),
         });
         let lane = |name, purpose, threads| {
@@ -210,7 +210,7 @@ impl Database {
         };
         let mut database = Self {
             points: lane("gateway-reader", Purpose::Read, POINT_THREADS)?,
-            scans: lane("gateway-scanner", Purpose::Read, 1)?,
+            scans: lane("gateway-scanner", Purpose::Scan, 1)?,
             writer: lane("gateway-writer", Purpose::Write, 1)?,
             limit,
             clock: clock.clone(),
@@ -331,7 +331,8 @@ impl Database {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn version(&self) -> Result<i64, Error> {
-        let version = self.view(|session| Ok(session.version()?));
+        // One connection alone: each counts for itself.
+        let version = self.scan(|session| Ok(session.version()?));
         version.await.map(always)
     }
 
@@ -344,6 +345,14 @@ impl Database {
             Ok(session.rows("PRAGMA journal_mode", &[], |row| row.text(0) == "wal")?)
         });
         Ok(modes.await.map(always)?.contains(&true))
+    }
+
+    /// How long `error` may last before it is told.
+    fn patience(&self, error: &Error) -> Duration {
+        match error {
+            Error::Missing(_) | Error::NotDatabase(_) => self.limit.min(COPYING),
+            _ => self.limit,
+        }
     }
 
     /// Attempts until it succeeds, fails for good, or the limit has passed. No attempt waits for a lock,
@@ -364,10 +373,11 @@ impl Database {
             match lane.attempt(Arc::clone(&job)).await {
                 Ok(answer) => return Ok(answer),
                 Err(Trouble::Lasting(error)) => return Err(error),
-                Err(Trouble::Passing(error)) if started.elapsed() >= self.limit => {
-                    return Err(error);
+                Err(Trouble::Passing(error)) => {
+                    if started.elapsed() >= self.patience(&error) {
+                        return Err(error);
+                    }
                 }
-                Err(Trouble::Passing(_)) => {}
             }
             self.clock.pause(pause).await;
             pause = (pause * 2).min(PAUSES.1);

@@ -154,6 +154,25 @@ async fn a_commit_that_fails_reruns_its_batch_and_each_job_happens_once() {
 }
 
 #[tokio::test]
+async fn a_row_against_a_rule_is_the_jobs_own_trouble() {
+    let world = World::new("one-api.db");
+    let database = open(&world).await;
+    let execute = async |sql: &'static str| {
+        let done = database.alter::<_, ()>(move |session| Ok(session.execute(sql, &[])?));
+        done.await.map(|done| done.unwrap())
+    };
+    // It lasts as long as the connection.
+    execute("CREATE TEMP TABLE mark (at)").await.unwrap();
+    let broken = execute("INSERT INTO tokens (user_id, key) SELECT 77, key FROM tokens").await;
+    assert!(
+        matches!(broken, Err(Error::Constraint { .. })),
+        "{broken:?}"
+    );
+    assert_eq!(execute("INSERT INTO mark VALUES (1)").await.unwrap(), 1);
+    assert_eq!(world.changes(), "");
+}
+
+#[tokio::test]
 async fn a_changed_schema_is_seen_by_the_next_job() {
     let world = World::new("one-api.db");
     let database = open(&world).await;

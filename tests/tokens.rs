@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use chrono::DateTime;
-use keyfresh::database::Halt;
-use keyfresh::gateway::{Gateway, Key, Kind, NewToken, Page, Token, TokenChange, Unfit};
+use keyfresh::database::{Error, Halt};
+use keyfresh::gateway::{self, Gateway, Key, Kind, NewToken, Page, Token, TokenChange, Unfit};
 use secrecy::{ExposeSecret as _, SecretString};
 use support::database::FIXTURES;
 use support::gateway::World;
@@ -171,19 +171,20 @@ async fn a_key_that_is_taken_or_not_kept_makes_no_row() {
         let gateway = world.open().await;
         let insert =
             gateway.alter(move |tables| tables.insert::<Refused>(ALICE, &plain(), Key::Made(&key)));
-        insert.await.err().unwrap()
+        match insert.await.err().unwrap() {
+            gateway::Error::Database(error) => error,
+            other => panic!("{other}"),
+        }
     };
     let world = World::new("new-api-2026-08.db");
     let taken = page(&world.open().await, BOB).await.tokens.remove(0).key;
-    insert(&world, taken).await;
+    let error = insert(&world, taken).await;
+    assert!(matches!(error, Error::Constraint { .. }), "{error}");
     assert_eq!(world.changes(), "");
     let world = World::new("new-api-2026-08.db");
     world.sql("CREATE TRIGGER cut AFTER INSERT ON tokens BEGIN UPDATE tokens SET key = substr(key, 1, 3) WHERE id = new.id; END");
     let error = insert(&world, "k".repeat(48).into()).await;
-    assert!(
-        error.to_string().contains("did not keep the value"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::NotKept(_)), "{error}");
     assert!(!world.changes().contains("tokens["));
 }
 
@@ -313,6 +314,37 @@ async fn what_a_gateway_cannot_hold_is_refused_by_name() {
     check(&empty_list, [Some("model_limits"), None, None, None, None]).await;
     check(&list_aside, [Some("model_limits"), None, None, None, None]).await;
     check(&address, [Some("allow_ips"), None, None, None, None]).await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_switched_off_is_held_or_refused() {
+    let limits = |enabled, list: Option<&str>| TokenChange {
+        model_limits_enabled: Some(enabled),
+        model_limits: list.map(str::to_owned),
+        ..TokenChange::default()
+    };
+    for fixture in FIXTURES {
+        let world = World::new(fixture);
+        let gateway = world.open().await;
+        let with = limits(true, Some("a,b"));
+        update(&gateway, 2, with).await.unwrap();
+        for list in ["a,b", "a"] {
+            let off = update(&gateway, 2, limits(false, Some(list))).await;
+            if fixture == "one-api.db" {
+                let unfit = Unfit {
+                    field: "model_limits",
+                    gateway: Kind::OneApi,
+                    partner: Some("model_limits_enabled"),
+                };
+                assert_eq!(off.err(), Some(Refused::Unfit(unfit)));
+            } else {
+                assert_eq!(off.unwrap().model_limits, list, "{fixture}");
+            }
+        }
+        let off = update(&gateway, 2, limits(false, None)).await.unwrap();
+        assert!(!off.model_limits_enabled);
+        assert_eq!(off.model_limits.is_empty(), fixture == "one-api.db");
+    }
 }
 
 #[tokio::test]

@@ -148,6 +148,10 @@ async fn the_embedded_database_holds_users_and_their_tokens() {
     assert_eq!(gateway.page(1, 0, 20).await.unwrap().total, 1);
     assert_eq!(gateway.page(2, 0, 20).await.unwrap().total, 0);
     insta::assert_snapshot!(support::database::difference(&before, &dump(&path)));
+    let connection = Connection::open(&path).unwrap();
+    let delete = "UPDATE users SET deleted_at = '2026-01-01 00:00:00+00:00' WHERE id = 2";
+    connection.execute_batch(delete).unwrap();
+    assert_eq!(add(&gateway, "second").await, Err(NotAdded::Taken));
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ pub(super) enum Message {
     /// Two fields that must agree.
     Together(&'static str, &'static str),
     TooMany(usize),
+    TooManyIds(usize),
     KeyNotMade,
     KeySecretMissing,
     KeySecretForeign,
@@ -190,6 +191,10 @@ impl Message {
             Self::TooMany(most) => (
                 format!("参数错误：一次最多创建 {most} 个令牌").into(),
                 format!("Invalid parameters: at most {most} tokens at once").into(),
+            ),
+            Self::TooManyIds(most) => (
+                format!("参数错误：一次最多删除 {most} 个令牌").into(),
+                format!("Invalid parameters: at most {most} ids at once").into(),
             ),
             fixed => {
                 let (chinese, english) = fixed.fixed();

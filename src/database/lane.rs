@@ -3,18 +3,20 @@
 //! `database.rs` has three lanes: two threads for point reads, one for scans, one that writes. What
 //! waits is drained into one transaction, so that a crowd of small jobs costs one lock, one `stat` and
 //! one commit. A job that panics is nobody else's loss. Waiting for locks is the asker's business: no
-//! attempt here waits, but for a COMMIT.
+//! attempt here waits, but for a COMMIT, and whoever waits behind one that finds the file locked hears so
+//! with it. `queue.rs` holds what waits, `turnstile.rs` lets a foreign COMMIT through.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::session::{Fault, Halt, Session};
+use super::queue::{Answers, End, Queue, Ran, Work};
+use super::session::{Halt, Session};
 use super::sqlite::File;
+use super::turnstile::Stay;
 use super::{Error, Trouble};
 use crate::clock::Clock;
 
@@ -33,25 +35,17 @@ const WRITES: usize = 256;
 /// pauses makes the gateway lose bookings (facts: New API, locking).
 const REST: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
 
-/// A job with the place for its answer.
-pub(super) trait Work: Send {
-    fn run(&mut self, session: &Session<'_>) -> End;
-    /// The answer of the last run, or what kept it from being done.
-    fn reply(self: Box<Self>, trouble: Option<Trouble>);
-}
+/// After a COMMIT that readers did not let through it is left alone for so many times as long as it was
+/// held: while COMMIT waits it shuts out every other reader, and who blocks it may read for minutes.
+const SET_BACK: u32 = 4;
 
-/// How a job ended.
-pub(super) enum End {
-    Keep,
-    Undo,
-    Fault(Fault),
-    Panic,
-}
+/// What came of a job, or what kept it from being done.
+type Attempt<T, R> = Result<Result<T, R>, Trouble>;
 
 struct Task<F, T, R> {
     job: Arc<F>,
     outcome: Option<Result<T, R>>,
-    asker: oneshot::Sender<Result<Result<T, R>, Trouble>>,
+    asker: oneshot::Sender<(Attempt<T, R>, Answers)>,
 }
 
 impl<F, T, R> Work for Task<F, T, R>
@@ -70,14 +64,14 @@ where
         end
     }
 
-    fn reply(self: Box<Self>, trouble: Option<Trouble>) {
+    fn reply(self: Box<Self>, trouble: Option<Trouble>, rest: Answers) {
         let answer = match (trouble, self.outcome) {
             (Some(trouble), _) => Err(trouble),
             (None, Some(outcome)) => Ok(outcome),
             (None, None) => return,
         };
         // Whoever asked may have stopped waiting; what was done stands all the same.
-        drop(self.asker.send(answer));
+        drop(self.asker.send((answer, rest)));
     }
 }
 
@@ -85,6 +79,7 @@ where
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Read,
+    Scan,
     Write,
 }
 
@@ -96,11 +91,7 @@ struct Sender(Arc<Queue>);
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.closed = true;
-        for idle in state.idle.drain(..) {
-            idle.unpark();
-        }
+        self.0.close();
     }
 }
 
@@ -117,7 +108,8 @@ impl Lane {
         for mut file in files {
             let (queue, clock) = (Arc::clone(&queue), clock.clone());
             let serve = move || match purpose {
-                Purpose::Read => read(&mut file, &queue, &clock),
+                Purpose::Read => read(&mut file, Stay::Short, &queue, &clock),
+                Purpose::Scan => read(&mut file, Stay::Long, &queue, &clock),
                 Purpose::Write => write(&mut file, &queue, &clock),
             };
             thread::Builder::new()
@@ -129,7 +121,7 @@ impl Lane {
     }
 
     /// One attempt on `job`.
-    pub(super) async fn attempt<T, R, F>(&self, job: Arc<F>) -> Result<Result<T, R>, Trouble>
+    pub(super) async fn attempt<T, R, F>(&self, job: Arc<F>) -> Attempt<T, R>
     where
         T: Send + 'static,
         R: Send + 'static,
@@ -141,82 +133,39 @@ impl Lane {
             outcome: None,
             asker,
         }));
-        let lost = Trouble::Lasting(Error::Stopped);
-        answer.await.unwrap_or(Err(lost))
-    }
-}
-
-#[derive(Default)]
-struct Queue(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Box<dyn Work>>,
-    /// Threads that wait; the one that waits shortest is woken first, its cache is warm.
-    idle: Vec<Thread>,
-    closed: bool,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, work: Box<dyn Work>) {
-        let idle = {
-            let mut state = self.lock();
-            state.jobs.push_back(work);
-            state.idle.pop()
-        };
-        if let Some(idle) = idle {
-            idle.unpark();
-        }
-    }
-
-    /// The next job, if one waits.
-    fn waiting(&self) -> Option<Box<dyn Work>> {
-        self.lock().jobs.pop_front()
-    }
-
-    /// The next job, however long it takes to come; nothing once the last handle is gone.
-    fn next(&self) -> Option<Box<dyn Work>> {
-        let me = thread::current();
-        loop {
-            {
-                let mut state = self.lock();
-                // A thread that wakes by itself is still on the list.
-                state.idle.retain(|idle| idle.id() != me.id());
-                if let Some(work) = state.jobs.pop_front() {
-                    return Some(work);
-                }
-                if state.closed {
-                    return None;
-                }
-                state.idle.push(me.clone());
+        match answer.await {
+            Ok((answer, rest)) => {
+                drop(rest);
+                answer
             }
-            thread::park();
+            Err(_) => Err(Trouble::Lasting(Error::Stopped)),
         }
     }
 }
 
-fn read(file: &mut File, queue: &Queue, clock: &Clock) {
-    let mut answers = Vec::new();
+fn read(file: &mut File, stay: Stay, queue: &Queue, clock: &Clock) {
+    let source = file.source();
     while let Some(first) = queue.next() {
+        let turn = source.turnstile.enter(stay);
         if let Err(trouble) = file.begin() {
-            first.reply(Some(trouble));
+            drop(turn);
+            turn_away(&trouble, first, queue);
             continue;
         }
-        let sound = share(file, queue, clock, first, &mut answers);
+        let mut answers = Answers::default();
+        let sound = share(file, queue, clock, first, &mut answers.0);
         file.leave(sound);
+        drop(turn);
         // Whoever has an answer may count on our lock being gone.
-        for (work, trouble) in answers.drain(..) {
-            work.reply(trouble);
-        }
+        answers.send();
     }
 }
 
-/// A job that ran, and what kept it from being done.
-type Ran = (Box<dyn Work>, Option<Trouble>);
+/// Gives `first` and all that waits behind it the same answer: the file is as locked for them.
+fn turn_away(trouble: &Trouble, first: Box<dyn Work>, queue: &Queue) {
+    let all = std::iter::once(first).chain(queue.all());
+    Answers(all.map(|work| (work, Some(trouble.clone()))).collect()).send();
+}
 
 /// Runs `first` and what waits behind it in the transaction under way; whether its connection is sound.
 fn share(
@@ -253,6 +202,7 @@ fn share(
 }
 
 fn write(file: &mut File, queue: &Queue, clock: &Clock) {
+    let source = file.source();
     let mut left = clock.stopwatch();
     let mut rest = Duration::ZERO;
     while let Some(first) = queue.next() {
@@ -262,14 +212,23 @@ fn write(file: &mut File, queue: &Queue, clock: &Clock) {
             clock.rest(early);
         }
         rest = Duration::ZERO;
-        if let Err(trouble) = file.begin() {
-            first.reply(Some(trouble));
+        // Only to begin: while we may write, no COMMIT of another waits.
+        let turn = source.turnstile.enter(Stay::Short);
+        let outcome = file.begin();
+        drop(turn);
+        if let Err(trouble) = outcome {
+            turn_away(&trouble, first, queue);
             continue;
         }
         let begun = clock.stopwatch();
         let batch = gather(file, queue, clock, first);
-        batch.finish(file);
-        rest = begun.elapsed().clamp(REST.0, REST.1);
+        let was_set_back = batch.finish(file);
+        let held = begun.elapsed();
+        rest = if was_set_back {
+            held * SET_BACK
+        } else {
+            held.clamp(REST.0, REST.1)
+        };
         left = clock.stopwatch();
     }
 }
@@ -320,7 +279,7 @@ impl Batch {
             End::Panic => {
                 self.sound = false;
                 // At once: a batch that runs again runs without it.
-                work.reply(Some(Trouble::Lasting(Error::Panicked)));
+                work.reply(Some(Trouble::Lasting(Error::Panicked)), Answers::default());
             }
             End::Fault(fault) => {
                 let trouble = file.judge(fault);
@@ -332,7 +291,8 @@ impl Batch {
         self.void |= !file.settle(kept);
     }
 
-    fn finish(self, file: &mut File) {
+    /// Commits and answers; whether others did not let the COMMIT through.
+    fn finish(self, file: &mut File) -> bool {
         let outcome = if self.void {
             file.leave(false);
             Err(file.busy())
@@ -345,7 +305,8 @@ impl Batch {
         if !self.sound {
             file.close();
         }
-        for (work, own) in self.works {
+        let was_set_back = !self.void && matches!(outcome, Err(Trouble::Passing(_)));
+        let answers = self.works.into_iter().map(|(work, own)| {
             // What one saw of the others is gone with them: all come again, refused ones too.
             let trouble = match (&outcome, own) {
                 (Err(Trouble::Passing(error)), None) => Some(Trouble::Passing(error.clone())),
@@ -355,8 +316,10 @@ impl Batch {
                 (Err(Trouble::Lasting(error)), None) => Some(Trouble::Lasting(error.clone())),
                 (_, own) => own,
             };
-            work.reply(trouble);
-        }
+            (work, trouble)
+        });
+        Answers(answers.collect()).send();
+        was_set_back
     }
 }
 

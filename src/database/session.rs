@@ -8,7 +8,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ErrorCode, params_from_iter};
 use secrecy::ExposeSecret as _;
 
 use super::form::{self, Shape};
@@ -63,6 +63,15 @@ impl Fault {
     #[must_use]
     pub fn not_kept() -> Self {
         Self(Reason::NotKept)
+    }
+
+    /// Whether the engine cut the job off because its time was up.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        let Reason::Sql(error) = &self.0 else {
+            return false;
+        };
+        error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
     }
 }
 
@@ -241,13 +250,24 @@ pub struct Columns<'r> {
 }
 
 impl Columns<'_> {
-    /// The integer in column `i`, counted from 0; 0 for NULL or anything else.
+    /// The integer in column `i`, counted from 0; 0 for NULL or what is no number. `SQLite` keeps what it
+    /// was given: the nearest integer stands for a sum that became too large for one, and text that says
+    /// one is read as the gateways read it (Go, `strconv.ParseInt`).
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest is meant")]
     pub fn int(&self, i: usize) -> i64 {
         match self.row.get_ref(i) {
             Ok(ValueRef::Integer(number)) => number,
-            _ => 0,
+            Ok(ValueRef::Real(number)) => number as i64,
+            _ => self.text(i).parse().unwrap_or_default(),
         }
+    }
+
+    /// The boolean in column `i`: text as the gateways read it (Go, `strconv.ParseBool`), else whether
+    /// it is a number other than 0.
+    #[must_use]
+    pub fn flag(&self, i: usize) -> bool {
+        matches!(self.text(i), "t" | "T" | "true" | "TRUE" | "True") || self.int(i) != 0
     }
 
     /// The text or the bytes in column `i`, up to the first that is no UTF-8; "" for NULL or anything

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::deadline::{Deadline, STEPS};
@@ -16,6 +17,7 @@ use super::form::{self, Form, Shape};
 use super::lane::Purpose;
 use super::place::{self, Identity, read_only_folder, who};
 use super::session::{Counts, Fault, Known, Reason, Session};
+use super::turnstile::Turnstile;
 use super::{Error, Trouble};
 use crate::clock::Clock;
 
@@ -40,6 +42,7 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) forms: &'static [&'static Form],
     pub(super) limit: Duration,
+    pub(super) turnstile: Turnstile,
     /// What the file was first recognised as: it must stay that.
     pub(super) form: OnceLock<usize>,
 }
@@ -65,7 +68,7 @@ struct Open {
 impl File {
     pub(super) fn new(source: &Arc<Source>, purpose: Purpose, clock: &Clock) -> Self {
         let span = match purpose {
-            Purpose::Read => READ,
+            Purpose::Read | Purpose::Scan => READ,
             Purpose::Write => WRITE,
         };
         Self {
@@ -75,6 +78,10 @@ impl File {
             open: None,
             openings: 0,
         }
+    }
+
+    pub(super) fn source(&self) -> Arc<Source> {
+        Arc::clone(&self.source)
     }
 
     /// Begins a transaction on the file that stands at the path now.
@@ -151,7 +158,10 @@ impl File {
     fn follow(&mut self) -> Result<(), Trouble> {
         let identity = place::identity(&self.source.path).map_err(|error| {
             self.open = None;
-            Trouble::Lasting(error)
+            match error {
+                Error::Missing(_) => self.hope(error),
+                _ => Trouble::Lasting(error),
+            }
         })?;
         if self
             .open
@@ -184,7 +194,9 @@ impl File {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.source.path, flags)?;
         connection.pragma_update(None, "foreign_keys", false)?;
-        connection.pragma_update(None, "query_only", self.purpose == Purpose::Read)?;
+        connection.pragma_update(None, "query_only", self.purpose != Purpose::Write)?;
+        // Else every statement with LIKE or `LIMIT ?` is prepared anew each time it runs.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let deadline = self.deadline.clone();
         connection.progress_handler(STEPS, Some(move || deadline.is_past()))?;
@@ -197,7 +209,7 @@ impl File {
         };
         open.connection.busy_timeout(Duration::ZERO)?;
         open.run(match self.purpose {
-            Purpose::Read => "BEGIN",
+            Purpose::Read | Purpose::Scan => "BEGIN",
             Purpose::Write => "BEGIN IMMEDIATE",
         })?;
         let schema = open.number("PRAGMA schema_version")?;
@@ -222,9 +234,10 @@ impl File {
     /// What to tell of a transaction that cannot begin or end, which is over.
     fn give_up(&mut self, fault: Fault) -> Trouble {
         let trouble = self.judge(fault);
-        match trouble {
-            Trouble::Passing(_) => self.roll_back(),
-            Trouble::Lasting(_) => self.close(),
+        if trouble.spares_the_connection() {
+            self.roll_back();
+        } else {
+            self.close();
         }
         trouble
     }
@@ -245,7 +258,12 @@ impl File {
             Reason::Unrecognised(found) => Error::Unrecognised { path, found },
             Reason::Sql(error) => return self.judge_sql(error),
         };
-        // A gateway that starts rebuilds its tables: a file known before gets time to be itself again.
+        self.hope(error)
+    }
+
+    /// A gateway that starts rebuilds its tables, and a backup is copied back in place: a file that was
+    /// known before gets time to be itself again.
+    fn hope(&self, error: Error) -> Trouble {
         match self.source.form.get() {
             Some(_) => Trouble::Passing(error),
             None => Trouble::Lasting(error),
@@ -283,7 +301,11 @@ impl File {
                 let who = who(&path);
                 Error::Denied { path, who }
             }
-            ErrorCode::NotADatabase => Error::NotDatabase(path),
+            ErrorCode::NotADatabase => return self.hope(Error::NotDatabase(path)),
+            ErrorCode::ConstraintViolation => Error::Constraint {
+                path,
+                source: Arc::new(error),
+            },
             ErrorCode::OperationInterrupted => Error::Overrun {
                 path,
                 after: self.deadline.span(),

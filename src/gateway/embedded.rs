@@ -135,7 +135,9 @@ impl Tables<'_> {
         if self.layout.kind != Kind::Embedded {
             return Err(Halt::Refused(NotAdded::Gateways));
         }
-        if self.user_by_name(name)?.is_some() {
+        // Whose row is deleted keeps the name: the column is unique.
+        let named = r#"SELECT COUNT(*) FROM "users" WHERE "username" = ?"#;
+        if self.session.count(named, &[Value::Text(name.into())])? > 0 {
             return Err(Halt::Refused(NotAdded::Taken));
         }
         let texts = [

@@ -59,7 +59,12 @@ pub(super) static TOKENS: TokenLayout = TokenLayout {
             name: "model_limits",
             holds: &["model_limits"],
             read: |token, cell| token.model_limits = cell.text(),
-            write: |_, change| Ok(change.model_limits.as_ref().map(text)),
+            write: |stored, change| {
+                let list = change.model_limits.as_ref();
+                let is_held =
+                    |list: &&String| stored.is_some_and(|held| held.model_limits == **list);
+                Ok(list.filter(|list| !is_held(list)).map(text))
+            },
         },
         Own {
             name: "allow_ips",

@@ -85,7 +85,7 @@ const APART: Misfit = Misfit {
 };
 
 /// A list that is not in force cannot be held, nor can a limit to no model at all. Who switches the
-/// limit off without a word of the list gives the list up.
+/// limit off without a word of the list gives the list up; who sends the list along does not.
 fn models(stored: Option<&Token>, change: &TokenChange) -> Result<Option<Value>, Misfit> {
     if change.model_limits_enabled.is_none() && change.model_limits.is_none() {
         return Ok(None);

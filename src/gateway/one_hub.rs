@@ -139,6 +139,7 @@ fn setting(stored: Option<&Token>, change: &TokenChange) -> Option<Value> {
 /// `setting` with other limits; all else that stands in it stays as it is. Where nothing stood, it is
 /// what One-Hub itself writes for a new token.
 fn changed(stored: Option<&str>, change: &TokenChange) -> String {
+    let held = Limits::read(stored).models.join(",");
     let stored = stored.and_then(|text| serde_json::from_str(text).ok());
     let mut setting = match stored {
         Some(Json::Object(setting)) => setting,
@@ -150,7 +151,7 @@ fn changed(stored: Option<&str>, change: &TokenChange) -> String {
                 if let Some(enabled) = change.model_limits_enabled {
                     models.insert("enabled".to_owned(), enabled.into());
                 }
-                if let Some(list) = &change.model_limits {
+                if let Some(list) = change.model_limits.as_ref().filter(|list| **list != held) {
                     models.insert("models".to_owned(), listed(list.split(',')));
                 }
             });

@@ -9,11 +9,12 @@ use crate::database::Fault;
 /// The length of a key that One-Hub signed; older ones have 48 characters and no signature.
 const SIGNED: usize = 59;
 
-/// How many tokens are looked through, the newest first: the table may hold a million.
+/// How many ids are looked through, the newest: the table may hold a million, and who makes a key holds
+/// the write lock.
 const LOOK: usize = 1000;
 
 impl Tables<'_> {
-    /// `id` and `key` of the newest token that One-Hub signed, if there is one among the newest tokens.
+    /// `id` and `key` of the newest token that One-Hub signed, if there is one among the newest ids.
     /// Whose it was the key alone tells: One-Hub moves tokens from user to user.
     ///
     /// # Errors
@@ -21,12 +22,11 @@ impl Tables<'_> {
     pub fn newest_signed_key(&self) -> Result<Option<(i64, SecretString)>, Fault> {
         let alive = self.layout.alive("tokens");
         let sql = format!(
-            r#"SELECT "id", "key" FROM "tokens" WHERE 1 = 1{alive} ORDER BY "id" DESC LIMIT {LOOK}"#
+            r#"SELECT "id", "key" FROM "tokens" WHERE "id" > (SELECT MAX("id") FROM "tokens") - {LOOK} AND LENGTH("key") = {SIGNED}{alive} ORDER BY "id" DESC LIMIT 1"#
         );
         let rows = self.session.rows(&sql, &[], |row| {
-            let key = row.text(1);
-            (key.len() == SIGNED).then(|| (row.int(0), SecretString::from(key)))
+            (row.int(0), SecretString::from(row.text(1)))
         })?;
-        Ok(rows.into_iter().flatten().next())
+        Ok(rows.into_iter().next())
     }
 }

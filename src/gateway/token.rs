@@ -4,6 +4,7 @@
 //! and searches. What may be wished for is the API's business: here only what a layout cannot hold is
 //! refused.
 
+mod change;
 pub(super) mod column;
 pub(super) mod row;
 mod walk;

@@ -208,6 +208,10 @@ fn foreign_tokens_are_as_good_as_missing() {
     ] {
         assert_eq!(batch(ids).refusal(), "参数错误");
     }
+    let many = |most: i64| batch((1_000_001..=1_000_000 + most).collect());
+    assert_eq!(many(2000).data(), 0);
+    let refused = many(2001).refusal();
+    assert_eq!(refused, "参数错误：一次最多删除 2000 个令牌");
     assert_eq!(api.rows(), rows);
     assert_eq!(batch(json!([33, 33, 34, 3, 9999])).data(), 2);
     assert_eq!(

@@ -47,7 +47,7 @@ pub(in crate::gateway) struct Cell<'c> {
 
 impl Cell<'_> {
     pub(in crate::gateway) fn is_set(&self) -> bool {
-        self.row.int(self.place) != 0
+        self.row.flag(self.place)
     }
 
     pub(in crate::gateway) fn text(&self) -> String {

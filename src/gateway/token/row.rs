@@ -4,6 +4,8 @@
 //! Only columns that change are written; the row that results is read back, for the gateway's database
 //! may keep it otherwise (a trigger, a column that is too short).
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::column::{Cell, Misfit, Own};
@@ -34,6 +36,9 @@ const KEY_TO_FOLLOW: &str = "keyfresh: the key follows";
 /// How many ids are tried for a key that is made of its id: with an alphabet that One-Hub itself has
 /// trouble with, one of a few does (tests/fixtures/one-hub-keys.json).
 const IDS_TRIED: u32 = 16;
+
+/// Room for the names of all columns, in bytes.
+const LISTED: usize = 512;
 
 /// The most ids that one statement deletes.
 const CHUNK: usize = 500;
@@ -157,6 +162,9 @@ impl Tables<'_> {
         } else {
             r#"DELETE FROM "tokens""#
         };
+        // In the order in which they lie in the file.
+        let ids: BTreeSet<i64> = ids.iter().copied().collect();
+        let ids: Vec<i64> = ids.into_iter().collect();
         let mut deleted = 0;
         for ids in ids.chunks(CHUNK) {
             let places = vec!["?"; ids.len()].join(", ");
@@ -265,8 +273,14 @@ impl Tables<'_> {
 
 /// Names in double quotes, each with `after`, joined by commas.
 fn listed<'n>(names: impl Iterator<Item = &'n str>, after: &str) -> String {
-    let names: Vec<String> = names.map(|name| format!(r#""{name}"{after}"#)).collect();
-    names.join(", ")
+    let mut list = String::with_capacity(LISTED);
+    for name in names {
+        let comma = if list.is_empty() { "\"" } else { ", \"" };
+        for part in [comma, name, "\"", after] {
+            list.push_str(part);
+        }
+    }
+    list
 }
 
 fn read(own: &[&Own], row: &Columns<'_>) -> Token {
@@ -280,7 +294,7 @@ fn read(own: &[&Own], row: &Columns<'_>) -> Token {
         accessed_time: row.int(6),
         expired_time: row.int(7),
         remain_quota: row.int(8),
-        unlimited_quota: row.int(9) != 0,
+        unlimited_quota: row.flag(9),
         model_limits_enabled: false,
         model_limits: String::new(),
         allow_ips: Some(String::new()),
@@ -304,87 +318,6 @@ fn moment(now: Timestamp) -> String {
     let fraction = format!(".{:09}", now.timestamp_subsec_nanos());
     let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
     format!("{}{fraction}+00:00", now.format("%Y-%m-%d %H:%M:%S"))
-}
-
-impl From<&NewToken> for TokenChange {
-    fn from(new: &NewToken) -> Self {
-        Self {
-            name: Some(new.name.clone()),
-            status: None,
-            expired_time: Some(if new.expired_time == 0 {
-                -1
-            } else {
-                new.expired_time
-            }),
-            remain_quota: Some(new.remain_quota),
-            unlimited_quota: Some(new.unlimited_quota),
-            model_limits_enabled: Some(new.model_limits_enabled),
-            model_limits: Some(new.model_limits.clone()),
-            allow_ips: Some(new.allow_ips.clone()),
-            group: Some(new.group.clone()),
-            cross_group_retry: Some(new.cross_group_retry.unwrap_or(false)),
-        }
-    }
-}
-
-impl TokenChange {
-    /// What of it differs from `stored`.
-    fn news(&self, stored: &Token) -> Self {
-        fn other<T: Clone + PartialEq>(wished: Option<&T>, stored: Option<&T>) -> Option<T> {
-            wished.filter(|_| wished != stored).cloned()
-        }
-        Self {
-            name: other(self.name.as_ref(), Some(&stored.name)),
-            status: other(self.status.as_ref(), Some(&stored.status)),
-            expired_time: other(self.expired_time.as_ref(), Some(&stored.expired_time)),
-            remain_quota: other(self.remain_quota.as_ref(), Some(&stored.remain_quota)),
-            unlimited_quota: other(self.unlimited_quota.as_ref(), Some(&stored.unlimited_quota)),
-            model_limits_enabled: other(
-                self.model_limits_enabled.as_ref(),
-                Some(&stored.model_limits_enabled),
-            ),
-            model_limits: other(self.model_limits.as_ref(), Some(&stored.model_limits)),
-            allow_ips: other(self.allow_ips.as_ref(), stored.allow_ips.as_ref()),
-            group: other(self.group.as_ref(), Some(&stored.group)),
-            cross_group_retry: self.cross_group_retry.filter(|wished| {
-                stored.native("cross_group_retry") != Some(&Native::Bool(*wished))
-            }),
-        }
-    }
-
-    /// The cells of the columns that every layout has.
-    fn shared(&self) -> Vec<(&'static str, Value)> {
-        let int = |value: Option<i64>| value.map(Value::Int);
-        let cells = [
-            ("status", int(self.status)),
-            ("name", self.name.as_ref().map(super::column::text)),
-            ("expired_time", int(self.expired_time)),
-            ("remain_quota", int(self.remain_quota)),
-            ("unlimited_quota", int(self.unlimited_quota.map(i64::from))),
-        ];
-        let set = cells.into_iter();
-        set.filter_map(|(name, value)| Some((name, value?)))
-            .collect()
-    }
-
-    /// The fields that ask for something which not every layout can hold.
-    fn asked(&self) -> impl Iterator<Item = &'static str> {
-        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        let asked = [
-            (
-                "model_limits_enabled",
-                self.model_limits_enabled == Some(true),
-            ),
-            ("model_limits", says(&self.model_limits)),
-            ("allow_ips", says(&self.allow_ips)),
-            ("group", says(&self.group)),
-            ("cross_group_retry", self.cross_group_retry == Some(true)),
-        ];
-        asked
-            .into_iter()
-            .filter(|(_, asked)| *asked)
-            .map(|(field, _)| field)
-    }
 }
 
 impl Token {
