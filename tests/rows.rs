@@ -65,7 +65,7 @@ async fn the_newest_signed_key_is_looked_for_among_the_newest_ids() {
     let signed = async || {
         let newest = gateway.view(|tables| Ok::<_, Halt<()>>(tables.newest_signed_key()?));
         let newest = newest.await.unwrap().unwrap();
-        newest.map(|(id, user, key)| (id, user, key.expose_secret().to_owned()))
+        newest.map(|(id, key)| (id, key.expose_secret().to_owned()))
     };
     let key = "s".repeat(59);
     world.sql("UPDATE tokens SET key = 'plain' || id");
@@ -74,7 +74,7 @@ async fn the_newest_signed_key_is_looked_for_among_the_newest_ids() {
         "INSERT INTO tokens (id, user_id, key) VALUES (1000, 7, '{key}')"
     ));
     world.sql("INSERT INTO tokens (id, user_id, key) VALUES (1999, 7, 'newer')");
-    assert_eq!(signed().await, Some((1000, 7, key)));
+    assert_eq!(signed().await, Some((1000, key)));
     // Among deleted rows there is nothing to be found either, however many.
     world.sql(
         "UPDATE tokens SET id = 2000, deleted_at = '2026-01-01 00:00:00+00:00' WHERE id = 1999",
