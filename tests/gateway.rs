@@ -278,9 +278,12 @@ async fn a_file_that_is_no_gateways_is_refused_by_name() {
 #[tokio::test]
 async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
     let world = World::new("one-api.db");
-    let away = world.path.with_extension("away");
-    fs::rename(&world.path, &away).unwrap();
-    let gateway = OnDemand::new(world.settings());
+    let holder = Connection::open(&world.path).unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let gateway = OnDemand::new(Settings {
+        busy_timeout: Duration::from_millis(20),
+        ..world.settings()
+    });
     let (one, two) = tokio::join!(gateway.gateway(), gateway.gateway());
     match (one.err().unwrap(), two.err().unwrap()) {
         (Error::Shared(one), Error::Shared(two)) => assert!(Arc::ptr_eq(&one, &two), "{two}"),
@@ -288,7 +291,7 @@ async fn who_waits_for_a_gateway_shares_what_opening_it_came_to() {
     }
     let third = gateway.gateway().await;
     assert!(third.is_err());
-    fs::rename(&away, &world.path).unwrap();
+    holder.execute_batch("COMMIT").unwrap();
     let gateways = [
         gateway.gateway().await.unwrap(),
         gateway.gateway().await.unwrap(),

@@ -303,6 +303,24 @@ async fn raising_a_generation_is_one_users_alone() {
 }
 
 #[tokio::test]
+async fn bearers_end_with_the_database_whose_users_they_name() {
+    let state = State::new();
+    let store = state.open();
+    let check = async |database: &'static str, generations: [i64; 2]| {
+        let bound = store.write(move |db| {
+            bearer::belong_to(db, database)?;
+            Ok([bearer::generation(db, 1)?, bearer::generation(db, 2)?])
+        });
+        assert_eq!(bound.await.unwrap(), generations, "{database}");
+    };
+    check("embedded", [0, 0]).await;
+    store.write(|db| bearer::raise(db, 1)).await.unwrap();
+    check("embedded", [1, 0]).await;
+    check("/opt/one-api/one-api.db", [2, 1]).await;
+    check("embedded", [3, 2]).await;
+}
+
+#[tokio::test]
 async fn a_fingerprint_is_kept_by_name_and_replaced() {
     let state = State::new();
     let store = state.open();

@@ -5,6 +5,7 @@
 //! `token accept-secrets` is the person's word.
 
 use anyhow::Result;
+use tracing::warn;
 
 use crate::config::{Config, Problem, Problems, Secret};
 use crate::mint::{self, Fingerprints, Mint, OneHubMint, Signer};
@@ -44,8 +45,27 @@ pub async fn settle(config: &Config, store: &Store) -> Result<(Mint, bool)> {
     if !standings.iter().all(is(Standing::Same)) {
         write(&mint, store).await?;
     }
+    bind(config, store).await?;
     let has_heir = standings.iter().any(is(Standing::Successor));
     Ok((mint, has_heir))
+}
+
+/// Bearers name a user by id: those of another database's users are revoked.
+async fn bind(config: &Config, store: &Store) -> Result<(), store::Error> {
+    let database = match &config.gateway {
+        Some(gateway) => gateway.database.display().to_string(),
+        None => "embedded".to_owned(),
+    };
+    let known = store.read(store::bearer::gateway).await?;
+    if known.as_ref() == Some(&database) {
+        return Ok(());
+    }
+    if known.is_some() {
+        warn!("gateway.database has changed: every bearer issued before is revoked");
+    }
+    store
+        .write(move |db| store::bearer::belong_to(db, &database))
+        .await
 }
 
 /// Each secret of `config` that is not the one in use so far, with the remedies.

@@ -1,13 +1,13 @@
 //! A client of the API: one connection for each call, and what came back.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::time::Duration;
 
 use rusqlite::types::Value as Cell;
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
 use crate::support::installation::Installation;
+use crate::support::wire::{Reply, Wire};
 
 /// A daemon on a copy of a gateway's database.
 pub(crate) struct Api {
@@ -20,14 +20,6 @@ pub(crate) struct User<'a> {
     api: &'a Api,
     /// Sent with each call, each line ended.
     pub(crate) headers: String,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
 }
 
 impl Api {
@@ -74,6 +66,8 @@ impl Api {
     /// Every cell of `tokens`.
     pub(crate) fn rows(&self) -> Vec<Vec<Cell>> {
         let db = self.world.other();
+        // The daemon looks after its channels meanwhile.
+        db.busy_timeout(Duration::from_secs(10)).unwrap();
         let mut query = db.prepare("SELECT * FROM tokens ORDER BY id").unwrap();
         let width = query.column_count();
         let rows = query.query_map([], |row| (0..width).map(|column| row.get(column)).collect());
@@ -82,47 +76,36 @@ impl Api {
 }
 
 impl User<'_> {
-    pub(crate) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.call("GET", path, "")
     }
 
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
         self.call("POST", path, &body.to_string())
     }
 
-    pub(crate) fn put(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Reply {
         self.call("PUT", path, &body.to_string())
     }
 
-    pub(crate) fn delete(&self, path: &str) -> Answer {
+    pub(crate) fn delete(&self, path: &str) -> Reply {
         self.call("DELETE", path, "")
     }
 
-    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.api.daemon.address()).unwrap();
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Reply {
         let headers = &self.headers;
         let length = body.len();
-        write!(
-            stream,
+        Wire::new(self.api.daemon.address()).exchange(&format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Content-Length: {length}\r\n{headers}\r\n{body}"
-        )
-        .unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            head: head.to_ascii_lowercase(),
-            body: body.to_owned(),
-        }
+        ))
     }
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn json(&self) -> Value {
-        let json = "\r\ncontent-type: application/json; charset=utf-8";
-        assert!(self.head.contains(json), "{self:?}");
+        let json = Some("application/json; charset=utf-8");
+        assert_eq!(self.header("content-type"), json, "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
 

@@ -8,6 +8,7 @@ mod support;
 mod caller;
 mod client;
 mod layout;
+mod readme;
 mod shape;
 mod style;
 

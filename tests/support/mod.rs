@@ -8,7 +8,9 @@ pub(crate) mod gate;
 pub(crate) mod gateway;
 pub(crate) mod installation;
 pub(crate) mod picture;
+pub(crate) mod rows;
 pub(crate) mod sink;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 use std::time::Duration;
