@@ -11,7 +11,9 @@
 mod deadline;
 mod form;
 mod lane;
+mod memory;
 mod place;
+mod queue;
 mod session;
 mod sqlite;
 
@@ -27,6 +29,7 @@ use lane::{Lane, Purpose};
 use sqlite::{File, Source};
 
 pub use form::{Form, Shape};
+pub use memory::Memorable;
 pub use session::{Columns, Fault, Halt, Session};
 
 /// Threads for point reads: beside one that waits for the disk, another serves those whose rows are
@@ -326,7 +329,7 @@ impl Database {
     /// # Errors
     /// When the database fails or stays locked.
     pub async fn version(&self) -> Result<i64, Error> {
-        let version = self.view(|session| Ok(session.version()?));
+        let version = self.view(|session| Ok(session.version));
         version.await.map(always)
     }
 

@@ -5,15 +5,15 @@
 //! one commit. A job that panics is nobody else's loss. Waiting for locks is the asker's business: no
 //! attempt here waits, but for a COMMIT.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::session::{Fault, Halt, Session};
+use super::queue::{Answers, End, Queue, Ran, Work};
+use super::session::{Halt, Session};
 use super::sqlite::File;
 use super::{Error, Trouble};
 use crate::clock::Clock;
@@ -32,43 +32,6 @@ const WRITES: usize = 256;
 /// After a commit the file is left alone for as long as it was held, within these: a writer without
 /// pauses makes the gateway lose bookings (facts: New API, locking).
 const REST: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
-
-/// A job with the place for its answer.
-pub(super) trait Work: Send {
-    fn run(&mut self, session: &Session<'_>) -> End;
-    /// The answer of the last run, or what kept it from being done; whoever hears it passes on `rest`.
-    fn reply(self: Box<Self>, trouble: Option<Trouble>, rest: Answers);
-}
-
-/// Answers that are due. A thread gives the first, whose hearer gives the others: to wake the runtime
-/// from another thread takes a system call each time, from within it takes none.
-#[derive(Default)]
-pub(super) struct Answers(Vec<Ran>);
-
-impl Answers {
-    fn send(mut self) {
-        if let Some((work, trouble)) = self.0.pop() {
-            work.reply(trouble, self);
-        }
-    }
-}
-
-/// Also where nobody listens any more.
-impl Drop for Answers {
-    fn drop(&mut self) {
-        for (work, trouble) in self.0.drain(..) {
-            work.reply(trouble, Self::default());
-        }
-    }
-}
-
-/// How a job ended.
-pub(super) enum End {
-    Keep,
-    Undo,
-    Fault(Fault),
-    Panic,
-}
 
 /// What came of a job, or what kept it from being done.
 type Attempt<T, R> = Result<Result<T, R>, Trouble>;
@@ -121,11 +84,7 @@ struct Sender(Arc<Queue>);
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.closed = true;
-        for idle in state.idle.drain(..) {
-            idle.unpark();
-        }
+        self.0.close();
     }
 }
 
@@ -135,9 +94,9 @@ impl Lane {
         name: &str,
         purpose: Purpose,
         clock: &Clock,
-        files: impl IntoIterator<Item = File>,
+        files: impl ExactSizeIterator<Item = File>,
     ) -> Result<Self, Error> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(files.len(), clock));
         let lane = Self(Arc::new(Sender(Arc::clone(&queue))));
         for mut file in files {
             let (queue, clock) = (Arc::clone(&queue), clock.clone());
@@ -161,70 +120,22 @@ impl Lane {
         F: Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
     {
         let (asker, answer) = oneshot::channel();
-        self.0.0.push(Box::new(Task {
+        let call = self.0.0.push(Box::new(Task {
             job,
             outcome: None,
             asker,
         }));
+        if call.is_some() {
+            // Whoever else asks in this turn of the runtime shares the waking and the transaction.
+            tokio::task::yield_now().await;
+        }
+        drop(call);
         match answer.await {
             Ok((answer, rest)) => {
                 drop(rest);
                 answer
             }
             Err(_) => Err(Trouble::Lasting(Error::Stopped)),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Queue(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Box<dyn Work>>,
-    /// Threads that wait; the one that waits shortest is woken first, its cache is warm.
-    idle: Vec<Thread>,
-    closed: bool,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, work: Box<dyn Work>) {
-        let idle = {
-            let mut state = self.lock();
-            state.jobs.push_back(work);
-            state.idle.pop()
-        };
-        if let Some(idle) = idle {
-            idle.unpark();
-        }
-    }
-
-    /// The next job, if one waits.
-    fn waiting(&self) -> Option<Box<dyn Work>> {
-        self.lock().jobs.pop_front()
-    }
-
-    /// The next job, however long it takes to come; nothing once the last handle is gone.
-    fn next(&self) -> Option<Box<dyn Work>> {
-        let me = thread::current();
-        loop {
-            {
-                let mut state = self.lock();
-                // A thread that wakes by itself is still on the list.
-                state.idle.retain(|idle| idle.id() != me.id());
-                if let Some(work) = state.jobs.pop_front() {
-                    return Some(work);
-                }
-                if state.closed {
-                    return None;
-                }
-                state.idle.push(me.clone());
-            }
-            thread::park();
         }
     }
 }
@@ -242,9 +153,6 @@ fn read(file: &mut File, queue: &Queue, clock: &Clock) {
         answers.send();
     }
 }
-
-/// A job that ran, and what kept it from being done.
-type Ran = (Box<dyn Work>, Option<Trouble>);
 
 /// Runs `first` and what waits behind it in the transaction under way; whether its connection is sound.
 fn share(

@@ -5,8 +5,8 @@
 //! next one who asks.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -22,7 +22,8 @@ pub struct OnDemand {
     place: Place,
     /// Tries that failed so far.
     failures: AtomicU64,
-    open: Mutex<Outcome>,
+    open: OnceLock<Gateway>,
+    last: Mutex<Outcome>,
 }
 
 enum Place {
@@ -31,9 +32,8 @@ enum Place {
     Embedded(PathBuf),
 }
 
-/// What the last try came to.
+/// What the last try came to, if not in success.
 enum Outcome {
-    Open(Gateway),
     Failed(Arc<Error>),
     Untried,
 }
@@ -55,7 +55,8 @@ impl OnDemand {
         Self {
             place,
             failures: AtomicU64::new(0),
-            open: Mutex::new(Outcome::Untried),
+            open: OnceLock::new(),
+            last: Mutex::new(Outcome::Untried),
         }
     }
 
@@ -64,10 +65,15 @@ impl OnDemand {
     /// # Errors
     /// Those of [`Gateway::open`]; the next call tries again.
     pub async fn gateway(&self) -> Result<Gateway, Error> {
+        if let Some(gateway) = self.open.get() {
+            return Ok(gateway.clone());
+        }
         let seen = self.failures.load(Ordering::Acquire);
-        let mut open = self.open.lock().await;
-        match &*open {
-            Outcome::Open(gateway) => return Ok(gateway.clone()),
+        let mut last = self.last.lock().await;
+        if let Some(gateway) = self.open.get() {
+            return Ok(gateway.clone());
+        }
+        match &*last {
             Outcome::Failed(error) if seen != self.failures.load(Ordering::Acquire) => {
                 return Err(Error::Shared(Arc::clone(error)));
             }
@@ -80,13 +86,12 @@ impl OnDemand {
         match opened {
             Ok(gateway) => {
                 info!(gateway.kind = gateway.kind().name(), "gateway recognised");
-                *open = Outcome::Open(gateway.clone());
-                Ok(gateway)
+                Ok(self.open.get_or_init(|| gateway).clone())
             }
             Err(error) => {
                 let error = Arc::new(error);
                 self.failures.fetch_add(1, Ordering::AcqRel);
-                *open = Outcome::Failed(Arc::clone(&error));
+                *last = Outcome::Failed(Arc::clone(&error));
                 Err(Error::Shared(error))
             }
         }

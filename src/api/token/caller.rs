@@ -26,7 +26,7 @@ const RETRY_AFTER: u64 = 5;
 /// Who calls, in what language, and the resource that is called.
 pub(super) struct Caller {
     pub(super) api: Arc<TokenApi>,
-    claim: Claim,
+    claim: Arc<Claim>,
     peer: Peer,
     locale: Locale,
 }
@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<TokenApi>> for Caller {
         })?;
         let caller = Self {
             api: Arc::clone(api),
-            claim,
+            claim: Arc::new(claim),
             peer,
             locale,
         };
@@ -131,9 +131,9 @@ impl Caller {
         &self,
         job: impl Fn(&Tables<'_>, &User) -> Result<T, Halt<Message>> + Send + Sync + 'static,
     ) -> Result<T, Refusal> {
-        let claim = self.claim.clone();
+        let claim = Arc::clone(&self.claim);
         let gateway = self.gateway().await?;
-        let found = gateway.view(move |tables| job(tables, &claim.user(tables)?));
+        let found = gateway.view(move |tables| job(tables, claim.user(tables)?.as_ref()));
         self.outcome(found.await)
     }
 
@@ -142,9 +142,9 @@ impl Caller {
         &self,
         job: impl Fn(&Tables<'_>, &User) -> Result<T, Halt<Message>> + Send + Sync + 'static,
     ) -> Result<T, Refusal> {
-        let claim = self.claim.clone();
+        let claim = Arc::clone(&self.claim);
         let gateway = self.gateway().await?;
-        let done = gateway.alter(move |tables| job(tables, &claim.user(tables)?));
+        let done = gateway.alter(move |tables| job(tables, claim.user(tables)?.as_ref()));
         self.outcome(done.await)
     }
 
@@ -175,11 +175,13 @@ impl Caller {
     pub(super) fn style(&self) -> Style {
         self.api.style
     }
+}
 
+impl TokenApi {
     fn ids(&self) -> Ids<'_> {
         Ids {
-            mint: &self.api.mint,
-            shape: self.api.style.public_ids,
+            mint: &self.mint,
+            shape: self.style.public_ids,
         }
     }
 

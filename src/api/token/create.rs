@@ -57,8 +57,8 @@ pub(super) async fn create(caller: Caller, body: Result<Bytes, BytesRejection>) 
         })
         .await?;
     match (&asked.wish, created.as_slice()) {
-        (Wanted::One(_), [row]) => Ok(success(caller.row(row))),
-        _ => Ok(success(caller.rows(&created))),
+        (Wanted::One(_), [row]) => Ok(success(caller.api.row(row))),
+        _ => Ok(success(caller.api.rows(&created))),
     }
 }
 
