@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Answers, End, Queue, Ran, Work};
+use super::queue::{Answers, End, Queue, Ran, STUCK, Work};
 use super::session::{Halt, Session};
 use super::sqlite::File;
 use super::{Error, Trouble};
@@ -119,8 +119,9 @@ impl Lane {
         R: Send + 'static,
         F: Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
     {
-        let (asker, answer) = oneshot::channel();
-        let call = self.0.0.push(Box::new(Task {
+        let queue = &self.0.0;
+        let (asker, mut answer) = oneshot::channel();
+        let call = queue.push(Box::new(Task {
             job,
             outcome: None,
             asker,
@@ -130,7 +131,18 @@ impl Lane {
             tokio::task::yield_now().await;
         }
         drop(call);
-        match answer.await {
+        let mut heard = None;
+        while heard.is_none() && queue.has_a_spare() {
+            match tokio::time::timeout(STUCK, &mut answer).await {
+                Ok(answer) => heard = Some(answer),
+                Err(_) => queue.wake(),
+            }
+        }
+        let heard = match heard {
+            Some(heard) => heard,
+            None => answer.await,
+        };
+        match heard {
             Ok((answer, rest)) => {
                 drop(rest);
                 answer

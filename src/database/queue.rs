@@ -14,7 +14,7 @@ use super::session::{Fault, Session};
 use crate::clock::{Clock, Stopwatch};
 
 /// A thread that is at one job for longer waits for the disk: another is woken for those behind it.
-const STUCK: Duration = Duration::from_millis(1);
+pub(super) const STUCK: Duration = Duration::from_millis(1);
 
 /// A job with the place for its answer.
 pub(super) trait Work: Send {
@@ -79,19 +79,7 @@ pub(super) struct Call<'q>(&'q Queue);
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let woken = {
-            let mut state = self.0.lock();
-            state.called = false;
-            let is_due = !state.jobs.is_empty() && self.0.lacks_a_thread(&state);
-            let woken = is_due.then(|| state.idle.pop()).flatten();
-            if woken.is_some() {
-                state.stirred = self.0.watch.elapsed();
-            }
-            woken
-        };
-        if let Some(thread) = woken {
-            thread.unpark();
-        }
+        self.0.wake();
     }
 }
 
@@ -124,6 +112,29 @@ impl Queue {
         let is_due = !state.called && self.lacks_a_thread(&state);
         state.called |= is_due;
         is_due.then(|| Call(self))
+    }
+
+    /// Wakes a thread if jobs wait for one.
+    pub(super) fn wake(&self) {
+        let woken = {
+            let mut state = self.lock();
+            state.called = false;
+            let is_due = !state.jobs.is_empty() && self.lacks_a_thread(&state);
+            let woken = is_due.then(|| state.idle.pop()).flatten();
+            if woken.is_some() {
+                state.stirred = self.watch.elapsed();
+            }
+            woken
+        };
+        if let Some(thread) = woken {
+            thread.unpark();
+        }
+    }
+
+    /// Whether jobs wait behind a thread that may prove to be stuck, and another is free.
+    pub(super) fn has_a_spare(&self) -> bool {
+        let state = self.lock();
+        !state.jobs.is_empty() && !state.idle.is_empty()
     }
 
     /// The next job, if one waits.
