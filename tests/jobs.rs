@@ -213,17 +213,17 @@ async fn a_long_read_is_cut_off_and_holds_up_nobody() {
 async fn views_do_not_wait_for_each_other() {
     let world = World::new("one-api.db");
     let database = open(&world).await;
-    let [begun, freed] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
-    let (slow, begin, free) = (database.clone(), Arc::clone(&begun), Arc::clone(&freed));
+    let [entered, freed] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (slow, inside, free) = (database.clone(), Arc::clone(&entered), Arc::clone(&freed));
     let slow = tokio::spawn(async move {
         let job = slow.view::<_, ()>(move |_| {
-            begin.store(true, Ordering::Relaxed);
+            inside.store(true, Ordering::Relaxed);
             while !free.load(Ordering::Relaxed) {}
             Ok(())
         });
         job.await
     });
-    while !begun.load(Ordering::Relaxed) {
+    while !entered.load(Ordering::Relaxed) {
         tokio::task::yield_now().await;
     }
     for _ in 0..20 {
