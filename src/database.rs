@@ -11,6 +11,7 @@
 mod deadline;
 mod form;
 mod lane;
+mod memory;
 mod place;
 mod queue;
 mod session;
@@ -32,6 +33,7 @@ use trouble::Trouble;
 use turnstile::Turnstile;
 
 pub use form::{Form, Shape};
+pub use memory::Memorable;
 pub use session::{Columns, Fault, Halt, Session};
 
 /// Threads for point reads: beside one that waits for the disk, another serves those whose rows are
@@ -332,7 +334,7 @@ impl Database {
     /// When the database fails or stays locked.
     pub async fn version(&self) -> Result<i64, Error> {
         // One connection alone: each counts for itself.
-        let version = self.scan(|session| Ok(session.version()?));
+        let version = self.scan(|session| Ok(session.version));
         version.await.map(always)
     }
 

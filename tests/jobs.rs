@@ -228,6 +228,31 @@ async fn a_long_read_is_cut_off_and_holds_up_nobody() {
     database.view::<_, ()>(count).await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn views_do_not_wait_for_each_other() {
+    let world = World::new("one-api.db");
+    let database = open(&world).await;
+    let [entered, freed] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (slow, inside, free) = (database.clone(), Arc::clone(&entered), Arc::clone(&freed));
+    let slow = tokio::spawn(async move {
+        let job = slow.view::<_, ()>(move |_| {
+            inside.store(true, Ordering::Relaxed);
+            while !free.load(Ordering::Relaxed) {}
+            Ok(())
+        });
+        job.await
+    });
+    while !entered.load(Ordering::Relaxed) {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        database.view::<_, ()>(count).await.unwrap().unwrap();
+    }
+    assert!(!slow.is_finished());
+    freed.store(true, Ordering::Relaxed);
+    slow.await.unwrap().unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_write_that_does_not_end_is_cut_off_and_its_neighbours_are_done() {
     let world = World::new("one-api.db");

@@ -5,8 +5,10 @@
 //! New API's (facts: `gateways.md` 1.11), the status is always 401. Sessions and cookies are absent, and
 //! an `sk-` key opens nothing here.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderName, header};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::message::Message;
 use crate::clock::Timestamp;
@@ -108,14 +110,23 @@ impl Claim {
         }
     }
 
-    /// The user who calls, looked up anew.
+    /// The user who calls, as the database has it now.
     ///
     /// # Errors
     /// When there is no such user, or it may not call; when the database fails.
-    pub(super) fn user(&self, tables: &Tables<'_>) -> Result<User, Halt<Message>> {
+    pub(super) fn user(&self, tables: &Tables<'_>) -> Result<Arc<User>, Halt<Message>> {
         let found = match &self.proof {
-            Proof::AccessToken(token) => tables.user_by_access_token(token)?,
-            Proof::Bearer { user, .. } => tables.user(*user)?,
+            Proof::AccessToken(token) => {
+                let about = token.expose_secret().as_bytes();
+                tables.remembered("who has this access token", about, || {
+                    Ok(tables.user_by_access_token(token)?.map(Arc::new))
+                })?
+            }
+            Proof::Bearer { user, .. } => {
+                tables.remembered("who has this id", &user.to_be_bytes(), || {
+                    Ok(tables.user(*user)?.map(Arc::new))
+                })?
+            }
         };
         let user = found.ok_or(Halt::Refused(Message::UnknownAccessToken))?;
         match self.objection(&user) {

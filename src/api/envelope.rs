@@ -3,12 +3,13 @@
 //! `data` is absent from refusals and where there is nothing to say, as the gateways have it. A refusal of
 //! the business is HTTP 200 unless `api.error_status` asks for real ones; one of the protocol keeps its own.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::message::Message;
+use crate::database::Memorable;
 use crate::notify::Locale;
 
 /// The content type of every answer.
@@ -25,6 +26,26 @@ struct Envelope<'a, T> {
 /// An answer with `data`.
 pub(super) fn success<T: Serialize>(data: T) -> Response {
     wear(StatusCode::OK, Some(data), "", true)
+}
+
+/// The body of an answer with `data`, for [`answer`].
+pub(super) fn rendered<T: Serialize>(data: T) -> Rendered {
+    Rendered(body(Some(data), "", true))
+}
+
+/// An answer whose body was rendered before.
+pub(super) fn answer(rendered: Rendered) -> Response {
+    dress(StatusCode::OK, rendered.0)
+}
+
+/// The body of an answer; nothing if the data is no JSON.
+#[derive(Clone)]
+pub(super) struct Rendered(Option<Bytes>);
+
+impl Memorable for Rendered {
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// An answer that says no more than that it is done.
@@ -91,17 +112,25 @@ fn wear<T: Serialize>(
     message: &str,
     success: bool,
 ) -> Response {
+    dress(status, body(data, message, success))
+}
+
+/// Nothing for what is no JSON: a map with other keys than text.
+fn body<T: Serialize>(data: Option<T>, message: &str, success: bool) -> Option<Bytes> {
     let envelope = Envelope {
         data,
         message,
         success,
     };
-    // Only what is no JSON could fail: a map with other keys than text.
-    let (status, body) = match serde_json::to_vec(&envelope) {
-        Ok(body) => (status, body),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    serde_json::to_vec(&envelope).ok().map(Bytes::from)
+}
+
+fn dress(status: StatusCode, body: Option<Bytes>) -> Response {
+    let (status, body) = match body {
+        Some(body) => (status, Body::from(body)),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, Body::empty()),
     };
-    let mut answer = Response::new(Body::from(body));
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, JSON);
     answer

@@ -2,7 +2,8 @@
 //!
 //! A call is three steps: what the headers claim (`auth.rs`), what the body wishes (`token/input.rs`,
 //! `token/rules.rs`), and one job in which the caller is looked up and the rows are read or written.
-//! Answers are in `token/answer.rs`. Keys are minted here, for callers who are known; nothing is cached.
+//! Answers are in `token/answer.rs`. Keys are minted here, for callers who are known. An answer is remembered
+//! only where the database itself tells that it still holds (`database/memory.rs`).
 
 mod answer;
 mod caller;
@@ -25,7 +26,7 @@ use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::envelope::{Refusal, done, success};
+use super::envelope::{Refusal, answer, done, rendered, success};
 use super::message::{Expected, Message};
 use super::openapi::{self, Refusals};
 use super::{ErrorStatus, PublicIds, SearchShape, Throttle};
@@ -114,17 +115,23 @@ pub(super) fn routes(api: Shared) -> Router {
 )]
 async fn list(caller: Caller, uri: Uri) -> Answer {
     let page = Page::of(&Query::of(&uri));
+    let api = Arc::clone(&caller.api);
     let (user, found) = caller
         .view(move |tables, user| {
-            let found = tables.page(user.id, page.offset(), page.size)?;
+            let size = page.size.to_be_bytes();
+            let about = [user.id.to_be_bytes(), page.number.to_be_bytes(), size].concat();
+            let found = tables.remembered("which tokens are on this page", &about, || {
+                let found = tables.page(user.id, page.offset(), page.size)?;
+                Ok(found.map(|found| rendered(api.paged(page, found.total, &found.tokens))))
+            })?;
             Ok((user.id, found))
         })
         .await?;
-    let found = match found {
-        Some(found) => found,
-        None => caller.page(user, page).await?,
-    };
-    Ok(success(caller.paged(page, found.total, &found.tokens)))
+    if let Some(found) = found {
+        return Ok(answer(found));
+    }
+    let found = caller.page(user, page).await?;
+    Ok(success(caller.api.paged(page, found.total, &found.tokens)))
 }
 
 /// Own tokens whose name and key contain a text, newest first, at most 1,000 or 4 MiB.
@@ -149,14 +156,14 @@ async fn search(caller: Caller, uri: Uri) -> Answer {
     let found = gateway.search(user, &name, key).await;
     let found = found.map_err(|error| caller.failed(&error))?;
     match caller.style().search_shape {
-        SearchShape::Array => Ok(success(caller.rows(&found))),
+        SearchShape::Array => Ok(success(caller.api.rows(&found))),
         SearchShape::Page => {
             let page = Page::of(&query);
             let total = i64::try_from(found.len()).unwrap_or(i64::MAX);
             let skipped = usize::try_from(page.offset()).unwrap_or(usize::MAX);
             let rest = found.get(skipped..).unwrap_or_default();
             let shown = rest.get(..page.size).unwrap_or(rest);
-            Ok(success(caller.paged(page, total, shown)))
+            Ok(success(caller.api.paged(page, total, shown)))
         }
     }
 }
@@ -170,14 +177,19 @@ async fn search(caller: Caller, uri: Uri) -> Answer {
 )]
 async fn one(caller: Caller, id: Result<Path<String>, PathRejection>) -> Answer {
     let id = caller.api.id_of_path(id);
+    let api = Arc::clone(&caller.api);
     let found = caller
         .view(move |tables, user| {
             let id = id.clone().map_err(Halt::Refused)?;
-            let found = tables.token(user.id, id)?;
+            let about = [user.id, id].map(i64::to_be_bytes).concat();
+            let found = tables.remembered("which token has this id", &about, || {
+                let found = tables.token(user.id, id)?;
+                Ok(found.map(|token| rendered(api.row(&token))))
+            })?;
             found.ok_or(Halt::Refused(Message::NoToken))
         })
         .await?;
-    Ok(success(caller.row(&found)))
+    Ok(answer(found))
 }
 
 /// Deletes one own token.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Answers, End, Queue, Ran, Work};
+use super::queue::{Answers, End, Queue, Ran, STUCK, Work};
 use super::session::{Halt, Session};
 use super::sqlite::File;
 use super::turnstile::Stay;
@@ -101,9 +101,9 @@ impl Lane {
         name: &str,
         purpose: Purpose,
         clock: &Clock,
-        files: impl IntoIterator<Item = File>,
+        files: impl ExactSizeIterator<Item = File>,
     ) -> Result<Self, Error> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(files.len(), clock));
         let lane = Self(Arc::new(Sender(Arc::clone(&queue))));
         for mut file in files {
             let (queue, clock) = (Arc::clone(&queue), clock.clone());
@@ -127,13 +127,30 @@ impl Lane {
         R: Send + 'static,
         F: Fn(&Session<'_>) -> Result<T, Halt<R>> + Send + Sync + 'static,
     {
-        let (asker, answer) = oneshot::channel();
-        self.0.0.push(Box::new(Task {
+        let queue = &self.0.0;
+        let (asker, mut answer) = oneshot::channel();
+        let call = queue.push(Box::new(Task {
             job,
             outcome: None,
             asker,
         }));
-        match answer.await {
+        if call.is_some() {
+            // Whoever else asks in this turn of the runtime shares the waking and the transaction.
+            tokio::task::yield_now().await;
+        }
+        drop(call);
+        let mut heard = None;
+        while heard.is_none() && queue.has_a_spare() {
+            match tokio::time::timeout(STUCK, &mut answer).await {
+                Ok(answer) => heard = Some(answer),
+                Err(_) => queue.wake(),
+            }
+        }
+        let heard = match heard {
+            Some(heard) => heard,
+            None => answer.await,
+        };
+        match heard {
             Ok((answer, rest)) => {
                 drop(rest);
                 answer

@@ -4,28 +4,24 @@
 //! around names, faults are opaque. `lane.rs` makes a [`Session`] for each transaction; jobs neither
 //! begin nor end one.
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, params_from_iter};
 use secrecy::ExposeSecret as _;
 
 use super::form::{self, Shape};
+use super::memory::{Key, Memorable, Memory};
 use super::{Row, Value};
-
-/// The most counts that a connection remembers.
-const COUNTS: usize = 1024;
 
 /// A transaction under way.
 pub struct Session<'c> {
     pub(super) connection: &'c Connection,
     pub(super) known: &'c Known,
-    pub(super) counts: &'c RefCell<Counts>,
-    pub(super) writes: bool,
-    /// Which opening of the file this is: `data_version` counts anew in each.
-    pub(super) opening: i64,
-    pub(super) version: OnceCell<i64>,
+    /// Where this connection only reads.
+    pub(super) memory: Option<&'c RefCell<Memory>>,
+    /// Another number for each commit of somebody else, and for each opening of the file.
+    pub(super) version: i64,
 }
 
 /// What was found when the schema was last read.
@@ -35,15 +31,6 @@ pub(super) struct Known {
     pub(super) columns: Shape,
     /// The columns that an index of the whole table begins with.
     pub(super) indexed: Shape,
-}
-
-/// Counts as of one `data_version`.
-#[derive(Default)]
-pub(super) struct Counts {
-    version: i64,
-    kept: usize,
-    /// By query, then by its values.
-    found: BTreeMap<String, BTreeMap<Vec<i64>, i64>>,
 }
 
 /// What the engine reported inside a job; opaque to jobs, which pass it on with `?`.
@@ -140,22 +127,49 @@ impl Session<'_> {
         Ok(self.prepare(sql)?.execute(params_from_iter(values))?)
     }
 
-    /// A counting query's single number. Where all values are integers, a reading connection remembers
-    /// it as long as nobody commits to the database.
+    /// A counting query's single number; [`remembered`](Self::remembered) where all values are integers.
     ///
     /// # Errors
     /// When the engine fails, or cuts the job off because its time is up.
     pub fn count(&self, sql: &str, values: &[Value]) -> Result<i64, Fault> {
-        let Some(key) = self.memorable(values) else {
+        let integers = values.iter().map(|value| match value {
+            Value::Int(number) => Some(number.to_be_bytes()),
+            Value::Text(_) | Value::Null => None,
+        });
+        let Some(integers) = integers.collect::<Option<Vec<_>>>() else {
             return self.number(sql, values);
         };
-        let version = self.version()?;
-        if let Some(count) = self.counts.borrow().recall(version, sql, &key) {
-            return Ok(count);
+        let found = self.remembered(sql, integers.as_flattened(), || {
+            self.number(sql, values).map(Some)
+        });
+        found.map(Option::unwrap_or_default)
+    }
+
+    /// What `compute` finds; a reading connection remembers it as long as nobody commits to the
+    /// database. `question` and `about` together must say all that it depends on besides the database;
+    /// what is not found is looked for anew each time.
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn remembered<T: Memorable>(
+        &self,
+        question: &str,
+        about: &[u8],
+        compute: impl FnOnce() -> Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(memory) = self.memory else {
+            return compute();
+        };
+        let key = Key::new(question, about);
+        let known = memory.borrow_mut().recall(self.version, &key);
+        if known.is_some() {
+            return Ok(known);
         }
-        let count = self.number(sql, values)?;
-        self.counts.borrow_mut().keep(version, sql, key, count);
-        Ok(count)
+        let found = compute()?;
+        if let Some(found) = &found {
+            memory.borrow_mut().keep(key, found.clone());
+        }
+        Ok(found)
     }
 
     /// Whether the table has the column.
@@ -168,15 +182,6 @@ impl Session<'_> {
     #[must_use]
     pub fn has_index(&self, table: &str, column: &str) -> bool {
         form::has(&self.known.indexed, table, column)
-    }
-
-    /// Another number for each commit of somebody else, and for each opening of the file.
-    pub(super) fn version(&self) -> Result<i64, Fault> {
-        if let Some(version) = self.version.get() {
-            return Ok(*version);
-        }
-        let version = (self.opening << 32) + self.number("PRAGMA data_version", &[])?;
-        Ok(*self.version.get_or_init(|| version))
     }
 
     /// The first column of the first row; 0 if there is none.
@@ -204,43 +209,6 @@ impl Session<'_> {
     /// of the schema.
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Fault> {
         Ok(self.connection.prepare_cached(sql)?)
-    }
-
-    /// The values as a key, if this count may be remembered: a writer sees its own changes, which
-    /// `data_version` does not tell, and texts may be secrets.
-    fn memorable(&self, values: &[Value]) -> Option<Vec<i64>> {
-        let integers = values.iter().map(|value| match value {
-            Value::Int(number) => Some(*number),
-            Value::Text(_) | Value::Null => None,
-        });
-        if self.writes {
-            None
-        } else {
-            integers.collect()
-        }
-    }
-}
-
-impl Counts {
-    fn recall(&self, version: i64, sql: &str, key: &[i64]) -> Option<i64> {
-        let current = self.version == version;
-        let found = current.then(|| self.found.get(sql)?.get(key)).flatten();
-        found.copied()
-    }
-
-    fn keep(&mut self, version: i64, sql: &str, key: Vec<i64>, count: i64) {
-        if self.version != version || self.kept >= COUNTS {
-            self.found.clear();
-            self.kept = 0;
-        }
-        self.version = version;
-        self.kept += 1;
-        if let Some(counts) = self.found.get_mut(sql) {
-            counts.insert(key, count);
-        } else {
-            let counts = BTreeMap::from([(key, count)]);
-            self.found.insert(sql.to_owned(), counts);
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! path still leads to the file that is open (I12) and whether the schema is still the one that was
 //! recognised. Statements stay prepared, transactions do not stay. The journal mode stays as it is.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use super::deadline::{Deadline, STEPS};
 use super::form::{self, Form, Shape};
 use super::lane::Purpose;
+use super::memory::Memory;
 use super::place::{self, Identity, read_only_folder, who};
-use super::session::{Counts, Fault, Known, Reason, Session};
+use super::session::{Fault, Known, Reason, Session};
 use super::turnstile::Turnstile;
 use super::{Error, Trouble};
 use crate::clock::Clock;
@@ -59,10 +60,14 @@ pub(super) struct File {
 struct Open {
     connection: Connection,
     identity: Identity,
+    /// Which opening of the file this is: `data_version` counts anew in each.
+    opening: i64,
+    /// As of the transaction under way, for [`Session::version`].
+    version: i64,
     /// SQLite's `schema_version` when the form was last recognised.
     schema: Option<i64>,
     known: Known,
-    counts: RefCell<Counts>,
+    memory: RefCell<Memory>,
 }
 
 impl File {
@@ -95,10 +100,8 @@ impl File {
         self.open.as_ref().map(|open| Session {
             connection: &open.connection,
             known: &open.known,
-            counts: &open.counts,
-            writes: self.purpose == Purpose::Write,
-            opening: self.openings,
-            version: OnceCell::new(),
+            memory: (self.purpose == Purpose::Read).then_some(&open.memory),
+            version: open.version,
         })
     }
 
@@ -176,9 +179,11 @@ impl File {
         self.open = Some(Open {
             connection,
             identity,
+            opening: self.openings,
+            version: 0,
             schema: None,
             known: Known::default(),
-            counts: RefCell::default(),
+            memory: RefCell::default(),
         });
         // Replaced between looking and opening: the next attempt finds out.
         match place::identity(&self.source.path) {
@@ -212,8 +217,14 @@ impl File {
             Purpose::Read | Purpose::Scan => "BEGIN",
             Purpose::Write => "BEGIN IMMEDIATE",
         })?;
+        // Where nobody has committed, nobody has changed the schema; a writer never does.
+        let version = (open.opening << 32) + open.number("PRAGMA data_version")?;
+        if open.schema.is_some() && open.version == version {
+            return Ok(());
+        }
         let schema = open.number("PRAGMA schema_version")?;
         if open.schema == Some(schema) {
+            open.version = version;
             return Ok(());
         }
         // Not while opening: this pragma reads the file, which may be locked.
@@ -228,6 +239,7 @@ impl File {
         self.source.form.get_or_init(|| form);
         open.known = known;
         open.schema = Some(schema);
+        open.version = version;
         Ok(())
     }
 

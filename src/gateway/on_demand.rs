@@ -6,8 +6,8 @@
 //! and [`OnDemand::look`] finds out anew.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -31,7 +31,8 @@ pub struct OnDemand {
     ailing: AtomicBool,
     /// Tries that failed so far.
     failures: AtomicU64,
-    open: Mutex<Outcome>,
+    open: OnceLock<Gateway>,
+    last: Mutex<Outcome>,
 }
 
 enum Place {
@@ -40,9 +41,8 @@ enum Place {
     Embedded(PathBuf),
 }
 
-/// What the last try came to.
+/// What the last try came to, if not in success.
 enum Outcome {
-    Open(Gateway),
     Failed(Arc<Error>, Timestamp),
     Untried,
 }
@@ -66,7 +66,8 @@ impl OnDemand {
             clock,
             ailing: AtomicBool::new(false),
             failures: AtomicU64::new(0),
-            open: Mutex::new(Outcome::Untried),
+            open: OnceLock::new(),
+            last: Mutex::new(Outcome::Untried),
         }
     }
 
@@ -76,10 +77,15 @@ impl OnDemand {
     /// # Errors
     /// Those of [`Gateway::open`]; a later call tries again.
     pub async fn gateway(&self) -> Result<Gateway, Error> {
+        if let Some(gateway) = self.open.get() {
+            return Ok(gateway.clone());
+        }
         let seen = self.failures.load(Ordering::Acquire);
-        let mut open = self.open.lock().await;
-        match &*open {
-            Outcome::Open(gateway) => return Ok(gateway.clone()),
+        let mut last = self.last.lock().await;
+        if let Some(gateway) = self.open.get() {
+            return Ok(gateway.clone());
+        }
+        match &*last {
             Outcome::Failed(error, when)
                 if seen != self.failures.load(Ordering::Acquire) || self.is_recent(*when) =>
             {
@@ -95,14 +101,13 @@ impl OnDemand {
             Ok(gateway) => {
                 info!(gateway.kind = gateway.kind().name(), "gateway recognised");
                 self.ailing.store(false, Ordering::Relaxed);
-                *open = Outcome::Open(gateway.clone());
-                Ok(gateway)
+                Ok(self.open.get_or_init(|| gateway).clone())
             }
             Err(error) => {
                 let error = Arc::new(error);
                 self.failures.fetch_add(1, Ordering::AcqRel);
                 self.ailing.store(true, Ordering::Relaxed);
-                *open = Outcome::Failed(Arc::clone(&error), self.clock.now());
+                *last = Outcome::Failed(Arc::clone(&error), self.clock.now());
                 Err(Error::Shared(error))
             }
         }

@@ -12,7 +12,7 @@ use super::Kind;
 use super::layout::{Holds, Layout};
 use super::user::PAGE;
 use super::{Error, Gateway, Settings, User, embedded};
-use crate::database::{Database, Fault, Halt, Session};
+use crate::database::{Database, Fault, Halt, Memorable, Session};
 
 /// The users and tokens of a gateway, for the length of one transaction.
 pub struct Tables<'s> {
@@ -31,6 +31,19 @@ impl Tables<'_> {
     #[must_use]
     pub fn holds(&self) -> Holds {
         (self.layout.tokens.holds)(&|column| self.session.has("tokens", column))
+    }
+
+    /// [`Session::remembered`].
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn remembered<T: Memorable>(
+        &self,
+        question: &str,
+        about: &[u8],
+        compute: impl FnOnce() -> Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        self.session.remembered(question, about, compute)
     }
 }
 

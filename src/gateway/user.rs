@@ -3,12 +3,14 @@
 //! Rows that the gateway counts as deleted are never found. Nothing of a user is ever written, but for
 //! the embedded database's own (`embedded.rs`).
 
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::Tables;
 use super::token::row::unpadded;
-use crate::database::{Columns, Fault, Value};
+use crate::database::{Columns, Fault, Memorable, Value};
 
 const COLUMNS: &str =
     r#""id", "username", "display_name", "role", "status", "group", "access_token""#;
@@ -46,6 +48,12 @@ impl User {
     #[must_use]
     pub fn is_guest(&self) -> bool {
         self.role < 1
+    }
+}
+
+impl Memorable for Arc<User> {
+    fn bytes(&self) -> usize {
+        size_of::<User>() + self.name.len() + self.display_name.len() + self.group.len()
     }
 }
 

@@ -122,6 +122,39 @@ fn a_user_who_is_disabled_or_deleted_is_refused_from_then_on() {
 }
 
 #[test]
+fn what_anybody_commits_is_in_the_next_answer() {
+    let api = Api::new("new-api-2026-02.db");
+    let alice = api.user(ALICE);
+    let shown = || {
+        let page = alice.get("/api/token/?size=100").data();
+        let row = alice.get("/api/token/2").data();
+        let listed = page["items"].as_array().unwrap();
+        assert!(listed.contains(&row), "{row} is not in {page}");
+        (
+            row["used_quota"].clone(),
+            row["name"].clone(),
+            page["total"].clone(),
+        )
+    };
+    let (_, _, mut total) = shown();
+    for spent in 1..=10 {
+        api.world.change(&format!(
+            "UPDATE tokens SET used_quota = {spent} WHERE id = 2"
+        ));
+        let name = json!(format!("name {spent}"));
+        assert_eq!(shown().0, json!(spent));
+        alice.put("/api/token/", &json!({ "id": 2, "name": name }));
+        assert_eq!(shown(), (json!(spent), name, total.clone()));
+        alice.post("/api/token/", &json!({ "name": "one more" }));
+        total = json!(total.as_i64().unwrap() + 1);
+        assert_eq!(shown().2, total);
+    }
+    api.world
+        .change("UPDATE users SET access_token = 'another' WHERE id = 2");
+    assert_eq!(alice.get("/api/token/2").refused(401), UNKNOWN);
+}
+
+#[test]
 fn a_bearer_opens_until_it_is_revoked() {
     let api = Api::new("new-api-2026-02.db");
     let bearer = |arguments: &[&str]| {

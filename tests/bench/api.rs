@@ -2,8 +2,9 @@
 //!
 //! Runs the release binary on a copy of a gateway's file and asks it over loopback from one thread,
 //! beside two servers on the same stack: one returns the same bytes and does nothing for them, one
-//! commits every token by itself. Takes four minutes after the build, a minute with `-- --quick`, and
-//! needs an idle machine. A line that misses its target says MISS and fails nothing.
+//! commits every token by itself. Takes four minutes after the build, a minute with `-- --quick`, less
+//! with `-- --reads` (lists and rows alone), and needs an idle machine. A line that misses its target
+//! says MISS and fails nothing.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![expect(clippy::print_stdout, reason = "this is a report")]
@@ -39,23 +40,36 @@ struct Effort {
     rounds: usize,
     /// One turn.
     span: Duration,
+    /// Whether reading rows and lists is all that is measured.
+    reads_only: bool,
+}
+
+impl Effort {
+    fn covers(self, call: &str) -> bool {
+        !self.reads_only || ["list of 20", "get"].contains(&call)
+    }
 }
 
 const FULL: Effort = Effort {
     rounds: 4,
     span: Duration::from_millis(600),
+    reads_only: false,
 };
 const QUICK: Effort = Effort {
     rounds: 2,
     span: Duration::from_millis(150),
+    reads_only: false,
 };
 
 fn main() {
     if bare::serve() {
         return;
     }
-    let is_quick = std::env::args().any(|argument| argument == "--quick");
-    let effort = if is_quick { QUICK } else { FULL };
+    let is_asked = |option| std::env::args().any(|argument| argument == option);
+    let effort = Effort {
+        reads_only: is_asked("--reads"),
+        ..if is_asked("--quick") { QUICK } else { FULL }
+    };
     let cores = std::thread::available_parallelism().unwrap();
     let folder = std::env::temp_dir();
     println!("keyfresh {}", env!("CARGO_PKG_VERSION"));
@@ -67,7 +81,9 @@ fn main() {
     fs::copy(&world.gateway, &single).unwrap();
     let daemon = world.serve();
     let speeds = calls::measure(&world, &daemon, effort, &mut table);
-    create::measure(&world, &daemon, &single, effort, &mut table);
+    if !effort.reads_only {
+        create::measure(&world, &daemon, &single, effort, &mut table);
+    }
     let resident = |line| process::memory(daemon.pid(), "status", line);
     let what = "RSS of the daemon after all this";
     table.line(what, resident("VmRSS:"), Target::Most(30.0), "MB");
@@ -76,9 +92,11 @@ fn main() {
     let what = "  … the most it ever was";
     table.line(what, resident("VmHWM:"), Target::Shown, "MB");
     daemon.stop();
-    create::measure_slow(&world, &single, effort, &mut table);
-    drop(world);
-    search::measure(&mut table);
+    if !effort.reads_only {
+        create::measure_slow(&world, &single, effort, &mut table);
+        drop(world);
+        search::measure(&mut table);
+    }
     println!("\n{speeds}\n{table}");
     println!("took {:.0} s", watch.elapsed().as_secs_f64());
 }

@@ -26,7 +26,7 @@ const RETRY_AFTER: u64 = 5;
 /// Who calls, in what language, and the resource that is called.
 pub(super) struct Caller {
     pub(super) api: Arc<TokenApi>,
-    claim: Claim,
+    claim: Arc<Claim>,
     peer: Peer,
     locale: Locale,
 }
@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<TokenApi>> for Caller {
         })?;
         let mut caller = Self {
             api: Arc::clone(api),
-            claim,
+            claim: Arc::new(claim),
             peer,
             locale,
         };
@@ -78,15 +78,15 @@ impl TokenApi {
 
 impl Caller {
     /// The claim as our state sees it now: a revoked bearer opens nothing.
-    async fn settled(&self) -> Result<Claim, Refusal> {
-        let mut claim = self.claim.clone();
-        let Some(user) = claim.bearer() else {
-            return Ok(claim);
+    async fn settled(&self) -> Result<Arc<Claim>, Refusal> {
+        let Some(user) = self.claim.bearer() else {
+            return Ok(Arc::clone(&self.claim));
         };
+        let mut claim = Claim::clone(&self.claim);
         let standing = self.api.store.read(move |db| bearer::standing(db, user));
         let standing = standing.await.map_err(|error| self.stateless(&error))?;
         match claim.settle(standing) {
-            Ok(()) => Ok(claim),
+            Ok(()) => Ok(Arc::new(claim)),
             Err(message) => Err(self.refuse(message)),
         }
     }
@@ -131,9 +131,9 @@ impl Caller {
         &self,
         job: impl Fn(&Tables<'_>, &User) -> Result<T, Halt<Message>> + Send + Sync + 'static,
     ) -> Result<T, Refusal> {
-        let claim = self.claim.clone();
+        let claim = Arc::clone(&self.claim);
         let gateway = self.gateway().await?;
-        let found = gateway.view(move |tables| job(tables, &claim.user(tables)?));
+        let found = gateway.view(move |tables| job(tables, claim.user(tables)?.as_ref()));
         self.outcome(found.await)
     }
 
@@ -144,7 +144,7 @@ impl Caller {
     ) -> Result<T, Refusal> {
         let gateway = self.gateway().await?;
         let claim = self.settled().await?;
-        let done = gateway.alter(move |tables| job(tables, &claim.user(tables)?));
+        let done = gateway.alter(move |tables| job(tables, claim.user(tables)?.as_ref()));
         self.outcome(done.await)
     }
 
@@ -175,11 +175,13 @@ impl Caller {
     pub(super) fn style(&self) -> Style {
         self.api.style
     }
+}
 
+impl TokenApi {
     fn ids(&self) -> Ids<'_> {
         Ids {
-            mint: &self.api.mint,
-            shape: self.api.style.public_ids,
+            mint: &self.mint,
+            shape: self.style.public_ids,
         }
     }
 

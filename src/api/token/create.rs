@@ -62,8 +62,8 @@ pub(super) async fn create(caller: Caller, body: Result<Bytes, BytesRejection>) 
         .await
         .inspect_err(|refusal| tell_unusable(&refusal.message))?;
     match created.as_slice() {
-        [row] if !is_array => Ok(success(caller.row(row))),
-        _ => Ok(success(caller.rows(&created))),
+        [row] if !is_array => Ok(success(caller.api.row(row))),
+        _ => Ok(success(caller.api.rows(&created))),
     }
 }
 

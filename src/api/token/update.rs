@@ -54,7 +54,7 @@ pub(super) async fn update(
             tables.update(&stored, &change)
         })
         .await?;
-    Ok(success(caller.row(&changed)))
+    Ok(success(caller.api.row(&changed)))
 }
 
 fn object(body: Result<Bytes, BytesRejection>) -> Result<Given, Message> {

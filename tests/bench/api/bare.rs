@@ -1,7 +1,7 @@
 //! What keyfresh's API is measured beside: servers on the same stack, in processes of their own.
 //!
-//! Both are this benchmark's program run again with [`ARGUMENT`]. One gives the bytes that keyfresh gave
-//! and does nothing for them; the other creates a token for each request in a transaction of its own.
+//! They are this benchmark's program run again with [`ARGUMENT`]. One gives the bytes that keyfresh gave
+//! and does nothing for them; another does so without keyfresh's manners; a third creates a token for each request in a transaction of its own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::routing::{MethodFilter, MethodRouter, on, post};
 use keyfresh::api;
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::gateway::{self, Layout};
@@ -26,8 +27,9 @@ use crate::load::{self, Request};
 /// The hidden argument that makes this program one of the servers.
 const ARGUMENT: &str = "serve-bare";
 
-/// What tells the two servers apart.
+/// What tells the servers apart.
 const ANSWERS: &str = "answers";
+const PLAINLY: &str = "answers-plainly";
 const COMMITS: &str = "commits";
 
 /// One of the servers, running.
@@ -67,6 +69,12 @@ impl Bare {
     pub(crate) fn answers(record: &Record, folder: &Path) -> Self {
         record.write(folder);
         Self::start(Command::new(own()), ANSWERS, folder)
+    }
+
+    /// Serves what [`answers`](Self::answers) wrote in `folder`, through `axum::serve`: without time-outs,
+    /// caps, ids and log.
+    pub(crate) fn answers_plainly(folder: &Path) -> Self {
+        Self::start(Command::new(own()), PLAINLY, folder)
     }
 
     /// Creates a token in the file at `path` for every request; `command` runs this program.
@@ -115,12 +123,17 @@ pub(crate) fn serve() -> bool {
         return false;
     }
     let (which, path) = (arguments.next().unwrap(), arguments.next().unwrap());
-    let router = if which == ANSWERS {
-        answering(Path::new(&path))
-    } else {
+    let router = if which == COMMITS {
         committing(Path::new(&path))
+    } else {
+        answering(Path::new(&path))
     };
     load::thread().block_on(async {
+        if which == PLAINLY {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            println!("{}", listener.local_addr().unwrap());
+            return axum::serve(listener, router).await.unwrap();
+        }
         let listener = api::bind("127.0.0.1:0", false).await.unwrap();
         println!("{listener}");
         api::serve(

@@ -53,21 +53,34 @@ pub(crate) fn measure(
     };
     let calls = calls(&gateway::own_ids(&world.gateway, TARGETS));
     let record = runtime.block_on(record(&calls, &ours.address));
-    let bare = Bare::answers(&record, &world.path("answers"));
-    let bare = Server {
-        address: bare.address.clone(),
-        pid: bare.pid(),
-    };
+    let folder = world.path("answers");
+    let (bare, plain) = (
+        Bare::answers(&record, &folder),
+        Bare::answers_plainly(&folder),
+    );
+    let [idle, plain] = [&bare, &plain].map(|server| Server {
+        address: server.address.clone(),
+        pid: server.pid(),
+    });
     let mut speeds = Speeds::default();
     for call in calls.map(Arc::new) {
+        if !effort.covers(call.name) {
+            continue;
+        }
         for size in CONNECTIONS {
-            let mut both = contest(&runtime, &call, size, [&ours, &bare], effort);
+            let mut both = contest(&runtime, &call, size, [&ours, &idle], effort);
             let [ours, bare] = &mut both;
             let share = ours.sample.rate() / bare.sample.rate();
             let what = format!("{}, {size} connections", call.name);
             if ["get", "list of 20"].contains(&call.name) {
                 let what = format!("{what}, against bare");
                 table.line(what, share, Target::Least(0.6), "x bare");
+            }
+            if call.name == "get" && size == 16 {
+                let rival = contest(&runtime, &call, size, [&plain, &idle], effort);
+                let [plain, manners] = rival.map(|one| one.sample.rate());
+                let what = format!("{what}, a plain axum::serve against bare");
+                table.line(what, plain / manners, Target::Shown, "x bare");
             }
             if call.name == "get" && size == 256 {
                 let late = ours.sample.within(99);
