@@ -100,7 +100,7 @@ impl File {
         self.open.as_ref().map(|open| Session {
             connection: &open.connection,
             known: &open.known,
-            memory: (self.purpose == Purpose::Read).then_some(&open.memory),
+            memory: (self.purpose != Purpose::Write).then_some(&open.memory),
             version: open.version,
         })
     }
