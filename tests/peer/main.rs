@@ -63,6 +63,13 @@ Retry       held {"fault":"huge","handled":true,"tokens":"first"}
 Granted     lost {"fault":"change","handled":true,"omit":["refresh_token"]}
 "#;
 
+/// The answer says that nothing was spent, and that is not true. Nobody can see through it (RFC 6585 §4,
+/// RFC 9110 §10.2.3): it is believed, and the token sent again once its time has come.
+const LIES: &str = r#"
+Wait        lost {"fault":"status","handled":true,"status":503,"retry_after":600}
+Retry       lost {"fault":"status","handled":true,"status":429}
+"#;
+
 fn check_all(table: &str) {
     let Some(peer) = Peer::start() else { return };
     for line in table.lines().filter(|line| !line.is_empty()) {
@@ -83,6 +90,11 @@ fn what_nobody_can_know_is_not_sent_again_early() {
 #[test]
 fn a_new_token_is_kept_whatever_is_wrong_around_it() {
     check_all(SPENT);
+}
+
+#[test]
+fn a_refusal_that_lies_is_believed() {
+    check_all(LIES);
 }
 
 #[test]
@@ -225,6 +237,28 @@ fn a_server_that_cannot_be_reached_or_trusted_hears_nothing() {
         (Granted, true)
     );
     assert_eq!((peer.requests().len(), peer.replays(&grant)), (2, 0));
+}
+
+#[test]
+fn a_server_killed_after_it_rotated_leaves_a_doubt() {
+    let Some(peer) = Peer::start() else { return };
+    let mut story = Story::new(&peer);
+    peer.order(&[r#"{"fault":"slow","handled":true,"ms":600000}"#]);
+    let running = story.world.start(story.world.command(&["once", "--force"]));
+    until("the token is rotated", || {
+        let requests = peer.requests_of(&story.grant);
+        requests.get(1)?.handled.is_some().then_some(())
+    });
+    peer.kill();
+    assert_eq!(running.end().code, Some(1));
+    peer.restart();
+    assert_eq!((story.stands(), story.holds()), (Unconfirmed, false));
+    assert!(peer.standing(&story.grant).alive);
+    story.sleep_over_it();
+    assert_eq!(story.world.run(&["once"]).code, Some(1));
+    assert_eq!((story.asked(), story.stands()), (3, Dead));
+    assert_eq!(peer.replays(&story.grant), 1);
+    story.log_in_again();
 }
 
 /// The judge itself: a replay kills the family, also across a kill -9, and the log has it.

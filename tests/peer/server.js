@@ -36,7 +36,7 @@ const journal = new Journal(join(options.state, 'journal.jsonl'));
 const orders = new Orders();
 const log = openSync(join(options.state, 'log.jsonl'), 'a+', 0o600);
 // Numbers go on where the process before this one stopped.
-let [connections, requests] = Array(2).fill(readFileSync(log, 'latin1').split('\n').length);
+let [connections, requests] = Array(2).fill(readFileSync(log, 'latin1').split('\n').length - 1);
 const note = (event, more) =>
   writeSync(log, `${JSON.stringify({ event, time: performance.timeOrigin + performance.now(), ...more })}\n`);
 
@@ -79,7 +79,8 @@ function handled(number, request, body) {
     http
       .request(options, async (reply) => {
         const type = reply.headers['content-type'];
-        const answer = { status: reply.statusCode, headers: type ? { 'content-type': type } : {}, body: await read(reply) };
+        const kept = type ? { 'content-type': type } : {};
+        const answer = { status: reply.statusCode, headers: kept, body: await read(reply) };
         const members = type?.includes('json') ? JSON.parse(answer.body) : {};
         note('handled', {
           number,
@@ -118,8 +119,9 @@ async function endpoint(request) {
   else line.send(answer);
 }
 
-// A client that was killed, or a fault on the way: both are for the log.
-const answered = (request) => endpoint(request).catch((error) => note('broken', { problem: error.message }));
+// A client that was killed before its request had come is no trouble of ours.
+const answered = (request) =>
+  endpoint(request).catch((error) => note(request.complete ? 'broken' : 'aborted', { problem: error.message }));
 
 async function mint() {
   const client = await provider.Client.find(CLIENT);

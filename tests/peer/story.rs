@@ -99,7 +99,7 @@ impl<'a> Story<'a> {
     }
 
     /// How many requests of this login the server has seen.
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.peer.requests_of(&self.grant).len()
     }
 
@@ -117,7 +117,7 @@ impl<'a> Story<'a> {
     }
 
     /// A day passes: the access token expires, and a `Retry-After` is over.
-    fn sleep_over_it(&self) {
+    pub(crate) fn sleep_over_it(&self) {
         let day = 24 * 3600 * 1000;
         let moved: Vec<String> = [
             "since",
@@ -150,7 +150,7 @@ impl<'a> Story<'a> {
     }
 
     /// The login is lost or refused: another one heals it.
-    fn log_in_again(&mut self) {
+    pub(crate) fn log_in_again(&mut self) {
         self.grant = self.peer.grant();
         self.world.run_with(
             &self.grant.refresh_token,
@@ -182,6 +182,12 @@ pub(crate) fn check(story: &mut Story, row: &Row) {
     );
     assert!(story.told(after.event()), "{order}: {ran:?}");
     assert!(story.serves(), "{order}");
+
+    if after == Wait {
+        let row = story.world.row();
+        let wait = row.not_before.unwrap() - row.since;
+        assert!((590..=600).contains(&wait.num_seconds()), "{order}: {wait}");
+    }
 
     story.force();
     assert_eq!(

@@ -68,6 +68,7 @@ enum Line {
         what: Answered,
     },
     RefusedTls {},
+    Aborted {},
     Broken {
         problem: String,
     },
@@ -121,8 +122,8 @@ pub(crate) struct Answered {
 /// What stands for a token in the server's log.
 pub(crate) fn fingerprint(token: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-    let digits = digest.as_ref()[..8].iter();
-    digits.map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.as_ref().first_chunk().unwrap();
+    format!("{:016x}", u64::from_be_bytes(*first))
 }
 
 impl Peer {
@@ -136,7 +137,7 @@ impl Peer {
             https: 0,
             control: 0,
         };
-        let process = spawn(modules, folder.path(), &anywhere).unwrap();
+        let process = spawn(modules, folder.path(), anywhere).unwrap();
         Some(Self {
             process: Mutex::new(process),
             folder,
@@ -155,7 +156,7 @@ impl Peer {
     pub(crate) fn restart(&self) {
         let mut process = self.process.lock().unwrap();
         *process = until("its ports are free again", || {
-            spawn(self.modules, self.folder.path(), &process.1)
+            spawn(self.modules, self.folder.path(), process.1)
         });
     }
 
@@ -211,7 +212,7 @@ impl Peer {
                 Line::Handled { number, what } => of(&mut requests, number).handled = Some(what),
                 Line::Answered { number, what } => of(&mut requests, number).answered = Some(what),
                 Line::Broken { problem } => panic!("the server itself failed: {problem}"),
-                Line::Minted {} | Line::RefusedTls {} => {}
+                Line::Minted {} | Line::RefusedTls {} | Line::Aborted {} => {}
             }
         }
         requests
@@ -306,7 +307,7 @@ fn call(port: u16, method: &str, path: &str, head: &str, body: &str) -> (u16, St
 }
 
 /// Starts the server and waits until it listens; `None` if it could not.
-fn spawn(modules: &Path, folder: &Path, ports: &Ready) -> Option<(Child, Ready)> {
+fn spawn(modules: &Path, folder: &Path, ports: Ready) -> Option<(Child, Ready)> {
     let mut child = Command::new("node")
         .arg(Path::new(npm::SOURCE).join("server.js"))
         .arg("--modules")
