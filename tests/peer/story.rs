@@ -180,8 +180,18 @@ pub(crate) fn check(story: &mut Story, row: &Row) {
         (after, held),
         "{order}: {ran:?}"
     );
+    assert_eq!(
+        ran.code,
+        Some(i32::from(after != Granted)),
+        "{order}: {ran:?}"
+    );
     assert!(story.told(after.event()), "{order}: {ran:?}");
     assert!(story.serves(), "{order}");
+    let (refresh, access) = story.world.tokens("main");
+    for token in [refresh, access].into_iter().flatten() {
+        let said = ran.stdout.contains(&token) || ran.stderr.contains(&token);
+        assert!(!said, "{order}: a token is told");
+    }
 
     if after == Wait {
         let row = story.world.row();
@@ -205,7 +215,7 @@ pub(crate) fn check(story: &mut Story, row: &Row) {
     let (ends, replays) = match (after, held) {
         (Dead, _) => (Dead, 0),
         (_, true) => (Granted, 0),
-        // The token was spent and nobody could know: sent again when that costs nothing any more.
+        // The token was spent and the new one never came: the next request is a replay, and tells so.
         (_, false) => (Dead, 1),
     };
     assert_eq!(story.stands(), ends, "{order}: the refresh after it");
