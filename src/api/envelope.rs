@@ -70,6 +70,13 @@ impl IntoResponse for Refusal {
         };
         let text = self.message.text(self.locale);
         let mut answer = wear(status, None::<()>, &text, false);
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 section 11.6.1 asks for it; browsers show no dialogue for this scheme.
+            let scheme = HeaderValue::from_static("Bearer");
+            answer
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = self.retry_after {
             let headers = answer.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

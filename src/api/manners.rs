@@ -33,6 +33,9 @@ use crate::notify::Locale;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+
 /// Room for a request's body; more is answered with 413.
 const BODY_BYTES: usize = 64 * 1024;
 
@@ -40,10 +43,13 @@ const BODY_BYTES: usize = 64 * 1024;
 /// reset, not the answer.
 const DISCARDED_BYTES: usize = 16 * BODY_BYTES;
 
-/// What of a path is logged: so many parts, none of them longer. No path of ours is, and every key and
-/// access token is longer.
+/// What of a path is logged: so many parts, and whole ones only of a path that is not longer. No path of
+/// ours is, but every path with a key or an access token, whose own slashes cut it into short parts.
 const SHOWN_PARTS: usize = 8;
-const SHOWN_LETTERS: usize = 24;
+const SHOWN_LETTERS: usize = 32;
+
+/// What is shown of a longer path.
+const OUR_PARTS: [&str; 5] = ["", "api", "token", "search", "batch"];
 
 /// Stands in the answer's `X-Request-Id` and in the log; an id that the caller sent is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,8 +148,12 @@ impl Manners {
                 (close, Refusal::of_protocol(refused, locale)).into_response()
             }
         };
+        let headers = answer.headers_mut();
+        // Answers hold keys, and words that their callers chose.
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         if let Some(value) = id.header() {
-            answer.headers_mut().insert(REQUEST_ID, value);
+            headers.insert(REQUEST_ID, value);
         }
         if self.places.available_permits() == 0 {
             // Others wait for a place: this caller queues again behind them.
@@ -250,12 +260,18 @@ fn shown_method(method: &Method) -> &str {
 }
 
 fn shown_path(path: &str) -> String {
+    let is_short = path.len() <= SHOWN_LETTERS;
     let parts: Vec<&str> = path
         .split('/')
         .take(SHOWN_PARTS)
-        .map(|part| match part.len() {
-            0..=SHOWN_LETTERS => part,
-            _ => "…",
+        .map(|part| {
+            // Whoever reads the log's JSON may have a terminal that obeys control characters.
+            let is_plain = part.bytes().all(|byte| byte.is_ascii_graphic());
+            if OUR_PARTS.contains(&part) || (is_short && is_plain) {
+                part
+            } else {
+                "…"
+            }
         })
         .collect();
     parts.join("/")
@@ -288,6 +304,9 @@ mod tests {
         check("/api/token/sk-0123456789012345678901234567", "/api/token/…");
         check("*", "*");
         check("", "");
-        check(&"/a".repeat(100), "/a/a/a/a/a/a/a");
+        check("/abc/def+ghi/jkl", "/abc/def+ghi/jkl");
+        check("/api/token/abc/def+ghi/jkl=01234567", "/api/token/…/…/…");
+        check(&"/a".repeat(100), "/…/…/…/…/…/…/…");
+        check("/caf\u{e9}/\u{9b}2J/x\u{7f}/y", "/…/…/…/y");
     }
 }

@@ -99,6 +99,13 @@ fn document(paths: &OpenApi, style: Style) -> Value {
         },
     });
     page["security"] = json!([{ "accessToken": [] }]);
+    let operations = page["paths"].as_object_mut().into_iter().flatten();
+    for operation in operations.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten()) {
+        // An empty body is refused wherever there may be one.
+        if let Some(body) = operation.1.get_mut("requestBody") {
+            body["required"] = json!(true);
+        }
+    }
     page["servers"] = json!([{ "url": "/" }]);
     page
 }

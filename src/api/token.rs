@@ -161,7 +161,7 @@ async fn search(caller: Caller, uri: Uri) -> Answer {
 #[utoipa::path(
     get,
     path = "/api/token/{id}",
-    params(("id" = String, Path, description = "The token's number or public id.")),
+    params(("id" = String, Path, description = "The token's number or public id.", pattern = r"^(?:[+-]?0*[1-9][0-9]*|t[0-9A-Za-z]{7,14})$")),
     responses((status = 200, description = "The token.", body = ref("#/components/schemas/TokenAnswer")), Refusals),
 )]
 async fn one(caller: Caller, id: Result<Path<String>, PathRejection>) -> Answer {
@@ -180,7 +180,7 @@ async fn one(caller: Caller, id: Result<Path<String>, PathRejection>) -> Answer 
 #[utoipa::path(
     delete,
     path = "/api/token/{id}",
-    params(("id" = String, Path, description = "The token's number or public id.")),
+    params(("id" = String, Path, description = "The token's number or public id.", pattern = r"^(?:[+-]?0*[1-9][0-9]*|t[0-9A-Za-z]{7,14})$")),
     responses((status = 200, description = "It is gone.", body = ref("#/components/schemas/Done")), Refusals),
 )]
 async fn delete_one(caller: Caller, id: Result<Path<String>, PathRejection>) -> Answer {

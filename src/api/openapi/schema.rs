@@ -11,7 +11,11 @@ use crate::api::token::Style;
 /// Text that a database can hold.
 const TEXT: &str = "^[^\\u0000]*$";
 
-/// An IPv4 address, and a range of them.
+/// What may stand around addresses, besides commas and line breaks.
+const BLANK: &str =
+    "\\t\\u000b\\f\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+
+/// An IPv4 address.
 const ADDRESS: &str = "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 
 pub(super) fn all(style: Style) -> Value {
@@ -45,7 +49,7 @@ pub(super) fn all(style: Style) -> Value {
         "TokenIds": {
             "type": "object",
             "required": ["ids"],
-            "properties": { "ids": { "type": "array", "items": { "anyOf": [id(style), { "type": "null" }] }, "minItems": 1 } },
+            "properties": { "ids": { "type": "array", "items": listed_id(style), "minItems": 1 } },
         },
     })
 }
@@ -88,14 +92,23 @@ fn page() -> Value {
     })
 }
 
-/// An id as it is asked for and answered.
+/// The id of a token that is meant.
 fn id(style: Style) -> Value {
-    let number = integer(json!({}));
+    named(style, integer(json!({ "minimum": 1 })))
+}
+
+/// One of several ids; those that name nothing are passed over, `null` among them.
+fn listed_id(style: Style) -> Value {
+    named(style, integer(json!({ "type": ["integer", "null"] })))
+}
+
+fn named(style: Style, number: Value) -> Value {
     match style.public_ids {
         PublicIds::Numbers => number,
-        PublicIds::Hashed => {
-            json!({ "anyOf": [number, { "type": "string", "pattern": "^t[0-9A-Za-z]{7,}$" }] })
-        }
+        PublicIds::Hashed => json!({
+            "anyOf": [number, { "type": "string", "pattern": "^t[0-9A-Za-z]{7,14}$" }],
+            "description": "A number, or a public id as answers have it.",
+        }),
     }
 }
 
@@ -193,21 +206,22 @@ fn change(style: Style) -> Value {
 }
 
 /// Addresses and ranges, v4 and v6, in an array or between commas or line breaks. More is understood
-/// than a pattern can say.
+/// than is said: several of v6 in one text.
 fn addresses() -> Value {
     let range = format!("{ADDRESS}(?:/(?:3[0-2]|[12]?[0-9]))?");
-    let one = json!([
-        { "const": "" },
-        { "type": "string", "format": "ipv4" },
+    let between = format!("[{BLANK}]*[,\\n\\r ][,\\n\\r {BLANK}]*");
+    let around = format!("[,\\n\\r {BLANK}]*");
+    let list = format!("^{around}(?:{range}(?:{between}{range})*{around})?$");
+    let text = json!([
+        { "type": "string", "pattern": list },
         { "type": "string", "format": "ipv6" },
-        { "type": "string", "pattern": format!("^{range}$") },
     ]);
     json!({
         "description": "Addresses and CIDR ranges, v4 or v6: in an array, or between commas or line breaks.",
         "anyOf": [
-            { "type": ["string", "null"], "pattern": format!("^(?:{range}(?:[,\\n]{range})*)?$") },
-            { "type": "string", "format": "ipv6" },
-            { "type": "array", "items": { "anyOf": one } },
+            { "type": "null" },
+            { "anyOf": text },
+            { "type": "array", "items": { "anyOf": text } },
         ],
     })
 }
