@@ -7,6 +7,8 @@ pub(crate) mod database;
 pub(crate) mod gate;
 pub(crate) mod gateway;
 pub(crate) mod installation;
+pub(crate) mod npm;
+pub(crate) mod peer;
 pub(crate) mod picture;
 pub(crate) mod rows;
 pub(crate) mod sink;
