@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
+
 /// Offsets and sizes of `struct control`, in bytes.
 const ARMED: u64 = 0;
 const COUNT: u64 = 48;
@@ -27,6 +29,7 @@ const HIT: u64 = 1 << 16;
 /// Kinds of calls, as bits.
 pub(crate) mod kind {
     pub(crate) const OPEN: u64 = 1;
+    pub(crate) const READ: u64 = 2;
     pub(crate) const WRITE: u64 = 4;
     pub(crate) const SYNC: u64 = 8;
     pub(crate) const TRUNCATE: u64 = 16;
@@ -61,9 +64,11 @@ pub(crate) enum Deed {
     /// The process is killed.
     Kill(Side),
     /// It fails with this error; after it: though it happened.
-    Fail(nix::errno::Errno, Side),
+    Fail(Errno, Side),
+    /// A read of a file fails with EIO.
+    FailToRead,
     /// It fails without happening, and so does every later one.
-    FailFromNow(nix::errno::Errno),
+    FailFromNow(Errno),
 }
 
 /// An order to the library.
@@ -127,6 +132,7 @@ impl Control {
             Deed::Kill(Side::After) => (2, 0, 0),
             Deed::Fail(error, Side::Before) => (3, error as u32, 0),
             Deed::Fail(error, Side::After) => (4, error as u32, 0),
+            Deed::FailToRead => (3, Errno::EIO as u32, 0),
             Deed::FailFromNow(error) => (3, error as u32, 1),
         };
         let words = [order.kinds, mode, order.number, u64::from(error), lasting];

@@ -211,6 +211,7 @@ impl fmt::Display for Point {
             Deed::List => write!(f, "{course} {number} list"),
             Deed::Kill(side) => write!(f, "{course} {number} killed {side:?}"),
             Deed::Fail(error, side) => write!(f, "{course} {number} {error:?} {side:?}"),
+            Deed::FailToRead => write!(f, "{course} {number} EIO Reading"),
             Deed::FailFromNow(error) => write!(f, "{course} {number} {error:?} FromNow"),
         }
     }
@@ -228,10 +229,11 @@ pub(crate) fn parse(text: &str) -> Point {
     let side_of = |side| match side {
         "Before" => Side::Before,
         "After" => Side::After,
-        _ => panic!("Before, After or FromNow: {text}"),
+        _ => panic!("Before, After, Reading or FromNow: {text}"),
     };
     let deed = match (what, side, error) {
         ("killed", side, _) => Deed::Kill(side_of(side)),
+        (_, "Reading", _) => Deed::FailToRead,
         (_, "FromNow", Some(error)) => Deed::FailFromNow(error),
         (_, side, Some(error)) => Deed::Fail(error, side_of(side)),
         _ => panic!("no such error: {text}"),

@@ -44,6 +44,7 @@ impl Strike {
             Deed::List | Deed::Kill(_) => kind::CUTS,
             Deed::Fail(error, _) if SOCKET_ERRORS.contains(&error) => kind::SOCKETS,
             Deed::Fail(..) => kind::FILES,
+            Deed::FailToRead => kind::READ,
             Deed::FailFromNow(_) => kind::ROOM,
         }
     }

@@ -79,9 +79,18 @@ impl Sweep {
 
     /// From each call of `courses` that changes a file on, the disk is full.
     pub(crate) fn full_disk(&self, name: &str, courses: &[Course], part: usize) -> Row {
-        let deed = Deed::FailFromNow(Errno::ENOSPC);
+        self.each(name, courses, Deed::FailFromNow(Errno::ENOSPC), part)
+    }
+
+    /// Each read of a file in `courses` fails.
+    pub(crate) fn reads(&self, name: &str, courses: &[Course], part: usize) -> Row {
+        self.each(name, courses, Deed::FailToRead, part)
+    }
+
+    /// `deed` at each call that it is for.
+    fn each(&self, name: &str, courses: &[Course], deed: Deed, part: usize) -> Row {
+        let strike = |number| Strike { number, deed };
         let points = courses.iter().flat_map(|&course| {
-            let strike = move |number| Strike { number, deed };
             let count = counted(&self.listed(course), strike(0).kinds());
             (1..=count).map(move |number| (course, strike(number)))
         });
