@@ -5,7 +5,7 @@ use std::fmt;
 use nix::errno::Errno;
 
 use crate::calls::{Call, Deed, Side, kind};
-use crate::judge::{Before, End, Terms, Verdict, judge, stored};
+use crate::judge::{Before, End, Terms, Verdict, judge, keeps_at_once, stored};
 use crate::rig::process::{Struck, complains};
 use crate::rig::{Rig, Strike};
 
@@ -131,6 +131,9 @@ impl Point {
             may_fail: !is_kill,
         };
         let mut verdict = judge(rig, &before, terms);
+        if !keeps_at_once(&struck.calls, &endpoint) {
+            verdict.blame("an answer was not kept by the next call");
+        }
         if !struck.fired {
             verdict.blame("the strike did not come");
         }

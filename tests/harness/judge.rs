@@ -104,6 +104,22 @@ pub(crate) fn stored(calls: &[Call], endpoint: &str) -> u64 {
     stored
 }
 
+/// Whether each part of the answer went to the slot by the next call of the thread that had read it; one
+/// that was struck there made none.
+pub(crate) fn keeps_at_once(calls: &[Call], endpoint: &str) -> bool {
+    let is_part = |call: &Call| {
+        let is_read = call.kind == kind::RECEIVE && call.target == endpoint;
+        is_read && !call.is_hit && call.result.is_some_and(|bytes| bytes > 0)
+    };
+    let parts = (1..).zip(calls).filter(|(_, call)| is_part(call));
+    let next = |(after, part): (usize, &Call)| {
+        let mut later = calls[after..].iter();
+        later.find(|call| call.thread == part.thread)
+    };
+    let is_slot = |call: &Call| call.kind == kind::WRITE && call.target.contains("/slots/");
+    parts.map(next).all(|next| next.is_none_or(is_slot))
+}
+
 /// What one due refresh may come to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {

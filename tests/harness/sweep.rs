@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::calls::{Call, Deed, Side, kind};
 use crate::course::{Course, FILE_ERRORS, Point, SOCKET_ERRORS};
-use crate::judge::{Before, End, Terms, Verdict, judge, stored};
+use crate::judge::{Before, End, Terms, Verdict, judge, keeps_at_once, stored};
 use crate::rig::{Rig, Strike};
 
 /// How many installations work at once: most of a run is waiting.
@@ -205,7 +205,11 @@ fn by_time(rig: &mut Rig, micros: u64) -> Verdict {
         strikes: 1,
         may_fail: false,
     };
-    judge(rig, &before, terms)
+    let mut verdict = judge(rig, &before, terms);
+    if !keeps_at_once(&struck.calls, &rig.endpoint()) {
+        verdict.blame("an answer was not kept by the next call");
+    }
+    verdict
 }
 
 fn counted(calls: &[Call], kinds: u64) -> u64 {

@@ -1,6 +1,7 @@
 //! The processes that are struck: a `once`, a daemon, a daemon that reloads.
 
 use std::process::Command;
+use std::time::Duration;
 
 use keyfresh::clock::Clock;
 use nix::errno::Errno;
@@ -124,8 +125,13 @@ impl Rig {
         });
         gate.stop(Stop::Nowhere);
         let watch = Clock::system().stopwatch();
-        while watch.elapsed().as_micros() < u128::from(micros) {
-            std::hint::spin_loop();
+        let span = Duration::from_micros(micros);
+        // Leaves the processor to the program; a park may end early.
+        while let Some(rest) = span
+            .checked_sub(watch.elapsed())
+            .filter(|rest| !rest.is_zero())
+        {
+            std::thread::park_timeout(rest);
         }
         // It may have ended by itself.
         running.child.kill().unwrap();
