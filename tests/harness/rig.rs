@@ -171,6 +171,11 @@ impl Rig {
         newest.is_some() && newest == self.installation.tokens("main").0
     }
 
+    /// Whether there is hardly room for the outputs of more commands.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.installation.path("900.out").exists()
+    }
+
     /// Whatever was cut is gone on with, if need be with a new login.
     pub(crate) fn come_to_rest(&self) {
         if self.installation.run(&["once"]).code != Some(0) {

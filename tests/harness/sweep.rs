@@ -175,7 +175,7 @@ impl Sweep {
         row
     }
 
-    /// One run; an installation that it spoilt is not used again.
+    /// One run; an installation that it spoilt, or whose folder fills with outputs, is not used again.
     fn tried(&self, run: Run, gated: bool) -> Verdict {
         let verdict = catch_unwind(AssertUnwindSafe(|| {
             let mut rig = self.rig(gated);
@@ -183,7 +183,7 @@ impl Sweep {
                 Run::At(point) => point.run(&mut rig),
                 Run::Micros(micros) => by_time(&mut rig, micros),
             };
-            if verdict.is_sound() {
+            if verdict.is_sound() && !rig.is_worn() {
                 self.rigs[usize::from(gated)].lock().unwrap().push(rig);
             }
             verdict
