@@ -14,6 +14,7 @@ use keyfresh::demo::authority::Ruling;
 use keyfresh::secret::ExposeSecret as _;
 use support::gate::Gate;
 use support::installation::{Installation, PROGRAM, Ran};
+use support::strace::can_trace;
 
 /// One system call that has returned.
 #[derive(Debug)]
@@ -38,22 +39,6 @@ impl Call {
     fn returned(&self) -> &str {
         self.text.rsplit(" = ").next().unwrap()
     }
-}
-
-/// `false`: there is no strace, and it may be missing.
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "CI and people have a say"
-)]
-fn can_trace() -> bool {
-    let found = Command::new("strace").arg("-V").output().is_ok();
-    let needed = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(found || !needed, "strace is missing (package strace)");
-    if !found {
-        println!("left out: strace is missing (package strace)");
-    }
-    found
 }
 
 fn traced(world: &Installation, options: &[&str], arguments: &[&str]) -> Ran {

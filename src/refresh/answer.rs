@@ -18,6 +18,12 @@ use crate::store::claim::Tokens;
 use crate::store::{self, Slot, Store};
 use crate::telemetry::chain;
 
+/// Where an answer was made durable.
+enum Kept {
+    InSlot,
+    Elsewhere,
+}
+
 impl Refresher {
     /// Makes the answer durable before anything else happens with it: in its slot, or, while that
     /// cannot be written, in a file beside it; until then nobody claims.
@@ -27,9 +33,9 @@ impl Refresher {
         loop {
             let places = places.clone();
             let attempt = tokio::task::spawn_blocking(move || {
-                let kept = slot.sync().or_else(|error| {
+                let kept = slot.sync().map(|()| Kept::InSlot).or_else(|error| {
                     let elsewhere = places.iter().any(|dir| slot.keep_elsewhere(dir).is_ok());
-                    if elsewhere { Ok(()) } else { Err(error) }
+                    elsewhere.then_some(Kept::Elsewhere).ok_or(error)
                 });
                 (slot, kept)
             });
@@ -40,14 +46,31 @@ impl Refresher {
                 }
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
-            let Err(error) = kept else { return slot };
-            self.store.distrust();
-            if !complained {
-                error!(
-                    error = chain(&error),
-                    "an answer cannot be stored: it is held in memory until the disk takes it"
-                );
-                complained = true;
+            let trouble = slot.take_trouble().filter(|_| !complained);
+            let trouble = trouble.as_ref().map(|error| chain(error));
+            match (kept, trouble) {
+                (Ok(Kept::InSlot), None) => return slot,
+                (Ok(Kept::InSlot), Some(error)) => {
+                    warn!(error, "an answer was stored in its slot after a failure");
+                    return slot;
+                }
+                (Ok(Kept::Elsewhere), error) => {
+                    self.store.distrust();
+                    error!(
+                        error,
+                        "an answer cannot be stored in its slot: it is kept in a file beside it"
+                    );
+                    return slot;
+                }
+                (Err(_), None) => {}
+                (Err(_), Some(error)) => {
+                    self.store.distrust();
+                    error!(
+                        error,
+                        "an answer cannot be stored: it is held in memory until the disk takes it"
+                    );
+                    complained = true;
+                }
             }
             self.clock.pause(AGAIN).await;
         }

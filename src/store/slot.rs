@@ -44,6 +44,8 @@ pub struct Slot {
     record: Vec<u8>,
     /// Why the last record may not be in the file.
     failed: Option<io::Error>,
+    /// What went wrong last, mended meanwhile or not.
+    trouble: Option<io::ErrorKind>,
 }
 
 pub(super) fn create(dir: &Path) -> Result<(), Error> {
@@ -101,6 +103,7 @@ impl Slots {
             nonce: secret::nonce()?,
             record: Vec::new(),
             failed: None,
+            trouble: None,
         })
     }
 }
@@ -123,6 +126,17 @@ impl Slot {
             Ok(()) => self.put().err(),
             Err(error) => Some(io::Error::other(error)),
         };
+        self.note_trouble();
+    }
+
+    fn note_trouble(&mut self) {
+        let trouble = self.failed.as_ref().map(io::Error::kind);
+        self.trouble = trouble.or(self.trouble);
+    }
+
+    /// What went wrong with a write or a sync since this was last asked, also if a later one mended it.
+    pub fn take_trouble(&mut self) -> Option<io::Error> {
+        self.trouble.take().map(io::Error::from)
     }
 
     fn put(&self) -> Result<(), io::Error> {
@@ -150,13 +164,14 @@ impl Slot {
     /// # Errors
     /// When the write or the sync failed: the answer is then in memory alone.
     pub fn sync(&mut self) -> Result<(), io::Error> {
-        if self.failed.take().is_some() {
-            self.put()
-                .inspect_err(|error| self.failed = Some(error.kind().into()))?;
-        }
-        self.file
-            .sync_data()
-            .inspect_err(|error| self.failed = Some(error.kind().into()))
+        let written = match self.failed.take() {
+            Some(_) => self.put(),
+            None => Ok(()),
+        };
+        let synced = written.and_then(|()| self.file.sync_data());
+        self.failed = synced.as_ref().err().map(|error| error.kind().into());
+        self.note_trouble();
+        synced
     }
 
     /// The newest answer written for this attempt, if one opens.

@@ -94,6 +94,14 @@ impl Daemon {
         self.running.child.id()
     }
 
+    /// Whether it has ended, though nobody waited for that.
+    pub(crate) fn has_ended(&self) -> bool {
+        // A process that nobody waited for is left as a zombie.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, state) = stat.rsplit_once(") ").unwrap();
+        state.starts_with('Z')
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }

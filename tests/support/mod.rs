@@ -12,6 +12,7 @@ pub(crate) mod peer;
 pub(crate) mod picture;
 pub(crate) mod rows;
 pub(crate) mod sink;
+pub(crate) mod strace;
 pub(crate) mod wire;
 pub(crate) mod world;
 

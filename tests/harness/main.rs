@@ -1,0 +1,106 @@
+//! The reliability table: the real program struck at each call by which it touches a file or the network,
+//! killed or made to fail, started again and judged. `tests/harness/calls.c` strikes, the server's log judges.
+//!
+//! Without more it runs a part spread over all calls. Everything is run, and the table shown, by
+//! `KEYFRESH_SWEEP=full cargo test --release --test harness nothing_is_lost -- --nocapture` (`kills` or
+//! `faults`: one half). A finding is named by its point; `KEYFRESH_CUT="once 57 killed After"` runs it alone.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::print_stdout, reason = "the table is for people")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod calls;
+mod course;
+mod judge;
+mod rig;
+mod seen;
+mod server;
+mod sweep;
+
+use course::{Course, STAGES, Stage};
+use rig::Rig;
+use sweep::{Sweep, Table};
+
+#[expect(clippy::disallowed_methods, reason = "people have a say")]
+fn asked(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+#[test]
+fn nothing_is_lost_wherever_the_program_is_struck() {
+    let wish = asked("KEYFRESH_SWEEP");
+    let sweep = Sweep::new(wish.is_some());
+    let mut table = Table::default();
+    if let Some(point) = asked("KEYFRESH_CUT") {
+        table.add(sweep.points("one point", vec![course::parse(&point)]));
+    } else {
+        if wish.as_deref() != Some("faults") {
+            kills(&sweep, &mut table);
+        }
+        if wish.as_deref() != Some("kills") {
+            faults(&sweep, &mut table);
+        }
+    }
+    table.print();
+    table.must_be_sound();
+}
+
+/// The number of each is that of the part that runs without `KEYFRESH_SWEEP`.
+fn kills(sweep: &Sweep, table: &mut Table) {
+    let recoveries = STAGES.map(Course::Recovery);
+    table.add(sweep.kills("killed in `once`", &[Course::Once], 100));
+    table.add(sweep.kills("killed in the daemon", &[Course::Daemon], 50));
+    table.add(sweep.kills("killed in a reload", &[Course::Reload], 30));
+    table.add(sweep.kills("killed again in the recovery", &recoveries, 100));
+    table.add(sweep.by_time("killed by time after the reply", 30));
+}
+
+fn faults(sweep: &Sweep, table: &mut Table) {
+    let recoveries = STAGES.map(Course::Recovery);
+    let both = [Course::Once, Course::Daemon];
+    table.add(sweep.faults("a call fails in `once`", &[Course::Once], 60));
+    table.add(sweep.faults("a call fails in the daemon", &[Course::Daemon], 24));
+    table.add(sweep.faults("a call fails in the recovery", &recoveries, 30));
+    let some = [
+        Course::Once,
+        Course::Daemon,
+        Course::Recovery(Stage::Answered),
+    ];
+    table.add(sweep.reads("a read of a file fails", &some, 24));
+    table.add(sweep.full_disk("the disk is full from a call on", &both, 24));
+}
+
+#[test]
+fn the_library_sees_every_call_that_strace_sees() {
+    if !support::strace::can_trace() {
+        return;
+    }
+    let mut rig = Rig::new(false);
+    let (seen, listed) = seen::both(&mut rig);
+    assert_eq!(seen.len(), listed.len());
+    for (call, count) in seen {
+        assert_eq!(listed.get(&call), Some(&count), "{call:?}");
+    }
+}
+
+/// Found by the table: `once 21 ENOSPC Before` and its neighbours ended well and said nothing.
+#[test]
+fn a_slot_that_fails_is_told_even_if_the_answer_is_kept() {
+    let mut rig = Rig::new(false);
+    let sync = rig.fail_first(calls::kind::SYNC, &rig.endpoint());
+    assert!(
+        sync.said.contains("it is kept in a file beside it"),
+        "{}",
+        sync.said
+    );
+    rig.installation.done(&["once"]);
+    let write = rig.fail_first(calls::kind::WRITE, &rig.endpoint());
+    assert!(
+        write.said.contains("stored in its slot after a failure"),
+        "{}",
+        write.said
+    );
+    assert!(rig.holds_the_newest());
+}
