@@ -12,25 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keyfresh::clock::Clock;
-use keyfresh::database::{Change, Database, Error, Fault, Form, Halt, Session, Statement, Value};
+use keyfresh::database::{Change, Error, Fault, Halt, Session, Statement, Value};
 use rusqlite::Connection;
 use support::gateway::World;
 use tokio::task::JoinSet;
 
-static TOKENS: Form = Form {
-    name: "tokens",
-    present: &[("tokens", &["id", "user_id", "key", "name"])],
-    absent: &[],
-};
-static FORMS: [&Form; 1] = [&TOKENS];
-
 const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-
-async fn open(world: &World) -> Database {
-    let database = Database::open(&world.path, world.busy_timeout, &FORMS).await;
-    database.unwrap()
-}
 
 fn add(session: &Session<'_>, name: &str) -> Result<usize, Fault> {
     let values = [Value::Text(name.into()), Value::Text(name.into())];
@@ -61,7 +49,7 @@ fn commits(world: &World) -> u32 {
 async fn jobs_share_commits_and_each_undoes_itself_alone() {
     const JOBS: usize = 100;
     let world = World::new("new-api-2026-02.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let before = commits(&world);
     let mut race = JoinSet::new();
     for (number, name) in names(0..JOBS).into_iter().enumerate() {
@@ -94,9 +82,9 @@ async fn jobs_share_commits_and_each_undoes_itself_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_delays_jobs_and_does_not_fail_them() {
     let mut world = World::new("one-api.db");
-    let patient = open(&world).await;
+    let patient = world.database().await;
     world.busy_timeout = Duration::from_millis(200);
-    let hasty = open(&world).await;
+    let hasty = world.database().await;
     let lock = world.other();
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let (writer, reader) = (patient.clone(), patient);
@@ -123,7 +111,7 @@ fn count<R>(session: &Session<'_>) -> Result<i64, Halt<R>> {
 async fn a_commit_that_fails_reruns_its_batch_and_each_job_happens_once() {
     const JOBS: usize = 20;
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let reader = world.other();
     let rows = "SELECT count(*) FROM tokens";
     reader.execute_batch("BEGIN").unwrap();
@@ -157,7 +145,7 @@ async fn a_commit_that_fails_reruns_its_batch_and_each_job_happens_once() {
 #[tokio::test]
 async fn a_row_against_a_rule_is_the_jobs_own_trouble() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let execute = async |sql: &'static str| {
         let done = database.alter::<_, ()>(move |session| Ok(session.execute(sql, &[])?));
         done.await.map(|done| done.unwrap())
@@ -176,7 +164,7 @@ async fn a_row_against_a_rule_is_the_jobs_own_trouble() {
 #[tokio::test]
 async fn a_changed_schema_is_seen_by_the_next_job() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let look = |session: &Session<'_>| {
         let sql = r#"SELECT * FROM "tokens" WHERE "user_id" = 77"#;
         let named = session.rows(sql, &[], |row| row.text(3).to_owned())?;
@@ -198,7 +186,7 @@ async fn a_changed_schema_is_seen_by_the_next_job() {
 #[tokio::test]
 async fn a_replaced_file_is_seen_by_the_next_job() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     assert_eq!(database.scan::<_, ()>(count).await.unwrap(), Ok(0));
     let restored = World::new("one-api.db");
     restored.sql("INSERT INTO tokens (user_id, key, name) VALUES (77, 'k', '')");
@@ -212,7 +200,7 @@ async fn a_replaced_file_is_seen_by_the_next_job() {
 #[tokio::test]
 async fn a_long_read_is_cut_off_and_holds_up_nobody() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let endless = |session: &Session<'_>| Ok(session.count(ENDLESS, &[])?);
     let scanner = database.clone();
     let scan = tokio::spawn(async move { scanner.scan::<_, ()>(endless).await });
@@ -232,7 +220,7 @@ async fn a_long_read_is_cut_off_and_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn views_do_not_wait_for_each_other() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let overtakes = async || {
         let entered = Arc::new(AtomicBool::new(false));
         let (slow, inside) = (database.clone(), Arc::clone(&entered));
@@ -266,7 +254,7 @@ async fn views_do_not_wait_for_each_other() {
 #[tokio::test]
 async fn a_write_that_does_not_end_is_cut_off_and_its_neighbours_are_done() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let job = |name: &'static str, then: String| {
         database.alter::<_, ()>(move |session| {
             add(session, name)?;
@@ -287,7 +275,7 @@ async fn a_write_that_does_not_end_is_cut_off_and_its_neighbours_are_done() {
 #[tokio::test]
 async fn a_view_writes_nothing() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let job = |session: &Session<'_>| Ok(add(session, "job 000")?);
     assert!(database.view::<_, ()>(job).await.is_err());
     assert_eq!(world.changes(), "");
@@ -296,7 +284,7 @@ async fn a_view_writes_nothing() {
 #[tokio::test]
 async fn a_count_is_remembered_until_somebody_commits() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let drawn = async |value: Value| {
         let job = move |session: &Session<'_>| {
             let sql = "SELECT abs(random()) WHERE ? IS NOT NULL";
@@ -324,7 +312,7 @@ async fn a_count_is_remembered_until_somebody_commits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_and_jobs_do_not_starve_each_other() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let statement = |sql: &str| Statement {
         sql: sql.to_owned(),
         values: Vec::new(),

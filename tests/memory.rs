@@ -10,15 +10,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use keyfresh::database::{Database, Fault, Form, Halt, Memorable, Session};
+use keyfresh::database::{Database, Fault, Halt, Memorable, Session};
 use support::gateway::World;
-
-static TOKENS: Form = Form {
-    name: "tokens",
-    present: &[("tokens", &["id", "used_quota"])],
-    absent: &[],
-};
-static FORMS: [&Form; 1] = [&TOKENS];
 
 const QUOTA: &str = r#"SELECT "used_quota" FROM "tokens" WHERE "id" = 1"#;
 
@@ -48,9 +41,8 @@ struct Asker {
 
 impl Asker {
     async fn new(world: &World) -> Self {
-        let database = Database::open(&world.path, world.busy_timeout, &FORMS).await;
         Self {
-            database: database.unwrap(),
+            database: world.database().await,
             times: Arc::default(),
         }
     }

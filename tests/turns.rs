@@ -12,27 +12,15 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use keyfresh::clock::Clock;
-use keyfresh::database::{Database, Error, Form, Halt, Session};
+use keyfresh::database::{Error, Halt, Session};
 use rusqlite::Connection;
 use support::gateway::{World, child, database_of_child};
 use tokio::task::JoinSet;
-
-static TOKENS: Form = Form {
-    name: "tokens",
-    present: &[("tokens", &["id", "user_id", "key", "name"])],
-    absent: &[],
-};
-static FORMS: [&Form; 1] = [&TOKENS];
 
 const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
 
 const TOUCH: &str = "UPDATE tokens SET used_quota = used_quota + 1 WHERE id = 1";
-
-async fn open(world: &World) -> Database {
-    let database = Database::open(&world.path, world.busy_timeout, &FORMS).await;
-    database.unwrap()
-}
 
 /// Reads for some milliseconds.
 fn read(session: &Session<'_>) -> Result<(), Halt<()>> {
@@ -44,7 +32,7 @@ fn read(session: &Session<'_>) -> Result<(), Halt<()>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_overlap_let_another_process_commit() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = JoinSet::new();
     for number in 0..9 {
@@ -85,7 +73,7 @@ fn child_commits_now_and_then() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_readers_hold_up_leaves_the_file_to_others_most_of_the_time() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     let count = "SELECT count(*) FROM tokens";
     let reader = world.other();
     reader.execute_batch("BEGIN").unwrap();
@@ -113,7 +101,7 @@ async fn a_write_that_readers_hold_up_leaves_the_file_to_others_most_of_the_time
 #[tokio::test(flavor = "multi_thread")]
 async fn no_commit_is_missed_whichever_thread_is_asked() {
     let world = World::new("one-api.db");
-    let database = open(&world).await;
+    let database = world.database().await;
     // Asks while the thread is busy that would be asked first, until SQLite ends its job.
     let other = async || {
         let (begins, begun) = mpsc::channel();
@@ -144,9 +132,9 @@ async fn no_commit_is_missed_whichever_thread_is_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_put_back_was_only_a_delay() {
     let mut world = World::new("one-api.db");
-    let patient = open(&world).await;
+    let patient = world.database().await;
     world.busy_timeout = Duration::from_millis(200);
-    let hasty = open(&world).await;
+    let hasty = world.database().await;
     let aside = world.folder.path().join("aside");
     let look = |session: &Session<'_>| Ok::<_, Halt<()>>(session.has("tokens", "id"));
     for half_copied in [false, true] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::layout::{Holds, Layout, MOST_QUOTA, TokenLayout};
 use super::token::Native;
-use super::token::column::{Own, flag, json, text};
+use super::token::column::{GROUP, Own, flag, json, text};
 use super::{Kind, Telling};
 use crate::database::Form;
 
@@ -72,12 +72,7 @@ pub(super) static TOKENS: TokenLayout = TokenLayout {
             read: |token, cell| token.allow_ips = cell.nullable(),
             write: |_, change| Ok(change.allow_ips.as_ref().map(text)),
         },
-        Own {
-            name: "group",
-            holds: &["group"],
-            read: |token, cell| token.group = cell.text(),
-            write: |_, change| Ok(change.group.as_ref().map(text)),
-        },
+        GROUP,
         Own {
             name: "cross_group_retry",
             holds: &["cross_group_retry"],

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::layout::{Holds, Layout, MOST_QUOTA, TokenLayout};
-use super::token::column::{self, Own, text};
+use super::token::column::{self, GROUP, Own, text};
 use super::token::{Native, Token, TokenChange};
 use super::{Kind, Telling};
 use crate::database::{Form, Value};
@@ -50,12 +50,7 @@ pub(super) static LAYOUT: Layout = Layout {
 /// `{}` are readable; '' or what is no JSON breaks the owner's whole list (live-one-api-one-hub 1.3).
 static TOKENS: TokenLayout = TokenLayout {
     own: &[
-        Own {
-            name: "group",
-            holds: &["group"],
-            read: |token, cell| token.group = cell.text(),
-            write: |_, change| Ok(change.group.as_ref().map(text)),
-        },
+        GROUP,
         Own {
             name: "backup_group",
             holds: &[],

@@ -4,11 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use keyfresh::database::{Database, Form};
 use keyfresh::gateway::{Channel, Error, Gateway, Settings, Write};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::database::{Dump, copy, difference, dump};
+
+static TOKENS: Form = Form {
+    name: "tokens",
+    present: &[("tokens", &["id", "user_id", "key", "name"])],
+    absent: &[],
+};
+static FORMS: [&Form; 1] = [&TOKENS];
 
 /// One gateway's database in a folder of its own.
 pub(crate) struct World {
@@ -51,6 +59,12 @@ impl World {
 
     pub(crate) async fn open(&self) -> Gateway {
         Gateway::open(&self.settings()).await.unwrap()
+    }
+
+    /// The same file without a layout: whatever has tokens.
+    pub(crate) async fn database(&self) -> Database {
+        let database = Database::open(&self.path, self.busy_timeout, &FORMS).await;
+        database.unwrap()
     }
 
     /// Another connection, which waits for nobody.

@@ -20,6 +20,14 @@ pub(in crate::gateway) struct Own {
     pub(in crate::gateway) write: Write,
 }
 
+/// `group`, the same in all layouts that have it.
+pub(in crate::gateway) const GROUP: Own = Own {
+    name: "group",
+    holds: &["group"],
+    read: |token, cell| token.group = cell.text(),
+    write: |_, change| Ok(change.group.as_ref().map(text)),
+};
+
 pub(in crate::gateway) type Write =
     fn(Option<&Token>, &TokenChange) -> Result<Option<Value>, Misfit>;
 
