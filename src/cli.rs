@@ -24,7 +24,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problems};
+use crate::credential::Credential;
 use crate::notify::Outcome;
 use crate::{daemon, demo, gateway, store};
 
@@ -257,8 +259,12 @@ fn make_state(installation: &config::Installation) -> Result<()> {
     if wants_embedded && store::exists(dir) {
         println!("kept  {}", dir.display());
     } else {
-        for path in store::create(dir)? {
+        let (made, withheld) = create_state(installation)?;
+        for path in made {
             println!("made  {}", path.display());
+        }
+        for row in withheld {
+            println!("held  {}: {}", row.name, row.last_error.unwrap_or_default());
         }
         if let Some(owner) = installation.owner {
             store::give(dir, owner)?;
@@ -272,6 +278,23 @@ fn make_state(installation: &config::Installation) -> Result<()> {
         println!("made  {}", embedded.display());
     }
     Ok(())
+}
+
+/// The state's files, and the credentials that are withheld: beside a configuration and secrets that
+/// were there already, a state was lost, or another host has one.
+fn create_state(
+    installation: &config::Installation,
+) -> Result<(Vec<PathBuf>, Vec<Credential>), store::Error> {
+    let dir = &installation.config.state_dir;
+    let mut withheld = Vec::new();
+    let made = store::create_with(dir, |db, key| {
+        if installation.is_older() {
+            let wanted = daemon::wanted(&installation.config);
+            withheld = store::adopt::withhold(db, key, &wanted, Clock::system().now())?;
+        }
+        Ok(())
+    })?;
+    Ok((made, withheld))
 }
 
 /// How long a bearer is good, as typed.
@@ -290,13 +313,16 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Whether the configuration or the installation is at fault: starting again will not help.
 fn is_configuration(error: &anyhow::Error) -> bool {
-    use store::Error::{Exists, Foreign, Missing, Newer, NoEmbedded, Owner, Readable, WrongKey};
+    use store::Error::{
+        Exists, Foreign, Incomplete, Missing, Newer, NoEmbedded, Owner, Readable, WrongKey,
+    };
     error.is::<Problems>()
         || matches!(
             error.downcast_ref(),
             Some(
                 Exists(_)
                     | Foreign(_)
+                    | Incomplete(_)
                     | Missing(_)
                     | Newer(_)
                     | NoEmbedded(_)

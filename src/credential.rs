@@ -19,8 +19,8 @@ use std::time::Duration;
 use chrono::{TimeDelta, TimeZone as _, Utc};
 
 use crate::clock::{Timestamp, jitter};
-use crate::notify::{Detail, EventKind};
-use crate::provider::{Client, Rotation, Verdict};
+use crate::notify::{Cause, Detail, EventKind};
+use crate::provider::{self, Client, Rotation, Verdict};
 use crate::schedule::{self, Plan};
 
 /// No exchange before this day (2026-11-01): a clock that shows less is wrong, and every moment
@@ -203,7 +203,7 @@ impl Credential {
             Verdict::Unconfirmed { reason } => {
                 self.unconfirmed(reason, doubt.unwrap_or(claimed).min(now), terms, now)
             }
-            Verdict::Rejected { code } => self.rejected(code),
+            Verdict::Rejected { code } => self.rejected(code, doubt.is_some()),
         }
     }
 
@@ -216,6 +216,17 @@ impl Credential {
             self.doubt(begun.min(now), self.due_at);
         }
         told
+    }
+
+    /// The configured refresh token is older than this state: it is not sent on our own.
+    pub fn withhold(&mut self) -> Vec<Told> {
+        self.fail(&Cause::Withheld.explain(&self.name));
+        self.phase = Phase::Dead;
+        let detail = Detail {
+            cause: Some(Cause::Withheld),
+            ..Detail::default()
+        };
+        vec![(EventKind::Dead, detail)]
     }
 
     /// Whether the exchange that is due would come too late: an unconfirmed token may be sent again
@@ -298,10 +309,24 @@ impl Credential {
         self.since = begun;
     }
 
-    fn rejected(&mut self, code: &str) -> Vec<Told> {
-        self.fail(&format!("the provider rejected the refresh token: {code}"));
+    /// `sent_before`: an earlier exchange with this token left it open whether it was spent.
+    fn rejected(&mut self, code: &str, sent_before: bool) -> Vec<Told> {
+        let blamed = provider::names_reuse(code) || provider::blames_token(code);
+        let cause = match sent_before {
+            true if blamed => Some(Cause::Lost),
+            false if provider::names_reuse(code) => Some(Cause::Reused),
+            false if blamed => Some(Cause::Refused),
+            _ => None,
+        };
+        let error = format!("the provider rejected the refresh token: {code}");
+        self.fail(&error);
         self.phase = Phase::Dead;
-        vec![self.told(EventKind::Dead, None)]
+        let (kind, detail) = self.told(EventKind::Dead, None);
+        // A notice explains the cause in its reader's language, beside the error.
+        if let Some(cause) = cause {
+            self.last_error = Some(format!("{error}: {}", cause.explain(&self.name)));
+        }
+        vec![(kind, Detail { cause, ..detail })]
     }
 
     /// From when on a replay can cost nothing: the access token is as good as expired. Before the first

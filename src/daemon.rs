@@ -171,7 +171,7 @@ fn gateway_at(config: &Config, clock: &Clock) -> Result<OnDemand, store::Error> 
 
 /// Brings the rows in line with `config`, in one transaction.
 async fn adopt(config: &Config, store: &Store, clock: &Clock) -> Result<(), store::Error> {
-    let wanted: Vec<Wanted> = config.credentials.iter().map(wanted).collect();
+    let wanted = wanted(config);
     let channels: Vec<(String, i64, Option<usize>)> = config
         .credentials
         .iter()
@@ -198,12 +198,15 @@ async fn adopt(config: &Config, store: &Store, clock: &Clock) -> Result<(), stor
         .await
 }
 
-fn wanted(settings: &CredentialSettings) -> Wanted {
-    Wanted {
+/// What `config` wants of each credential's row.
+#[must_use]
+pub fn wanted(config: &Config) -> Vec<Wanted> {
+    let wanted = |settings: &CredentialSettings| Wanted {
         name: settings.name.clone(),
         seed: settings.seed.clone(),
         client: settings.client.digest_text(),
-    }
+    };
+    config.credentials.iter().map(wanted).collect()
 }
 
 /// What the refresher needs of `config`.

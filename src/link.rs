@@ -258,9 +258,7 @@ impl Links {
             .read(move |db| {
                 let row = store::credential::by_name(db, &wanted)?;
                 let mut links = store::link::all(db)?;
-                links.retain(|link| {
-                    link.credential == row.id && matches!(link.state, State::Conflict | State::Gone)
-                });
+                links.retain(|link| link.credential == row.id && link.is_estranged());
                 Ok(links)
             })
             .await?;

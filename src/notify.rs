@@ -6,6 +6,7 @@
 //! ([`pushplus`]) only translates. Nothing here knows why an event happened, and no message holds a
 //! secret: tokens arrive masked.
 
+mod cause;
 pub mod courier;
 pub mod fold;
 pub mod limits;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::wire;
 
+pub use cause::Cause;
 pub use courier::{Courier, Outcome, Subscriber};
 pub use limits::Limits;
 pub use markup::Format;
@@ -183,6 +185,9 @@ pub struct Detail {
     /// What went wrong, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why nothing more is sent, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// The channel a conflict is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<i64>,

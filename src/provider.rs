@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::wire::Request;
 
-pub use outcome::{never_sent, silence};
+pub use outcome::{blames_token, names_reuse, never_sent, silence};
 pub use preset::{Overrides, Preset, Problem};
 
 /// Every preset, in the order people are shown them.

@@ -55,17 +55,23 @@ const BUSY: Duration = Duration::from_secs(10);
 const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
     PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = 256";
 
+/// What is left to do about a state whose tokens nobody can read any more.
+const ANEW: &str = "without a backup, move everything in the state folder but gateway.db away, run `keyfresh init`, then log in anew for each credential and run `keyfresh credential replace NAME` with the new token";
+
 /// What can go wrong with our own state.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no state, or a piece of it is missing.
-    #[error("{} is missing: run `keyfresh init` for a new installation, or restore the whole state folder from a backup (tokens may be spent, so nothing is made anew here)", .0.display())]
+    /// There is no state.
+    #[error("{} is missing: restore the whole folder from its newest backup, or run `keyfresh init` for a new installation (refresh tokens may be spent, so nothing is made anew here; init tells of those that are configured already)", .0.display())]
     Missing(PathBuf),
+    /// A piece of the state is missing.
+    #[error("{} is missing: restore the whole state folder from its newest backup; {ANEW}", .0.display())]
+    Incomplete(PathBuf),
     /// The API's own database is missing, and no gateway is configured.
     #[error("{} is missing, and gateway.database is not set: restore it from a backup, or set gateway.database; if it never held a user or token, `keyfresh init` makes an empty one", .0.display())]
     NoEmbedded(PathBuf),
     /// A state exists already.
-    #[error("{} exists already: a state is made once; move the folder away to begin anew", .0.display())]
+    #[error("{} exists already: a state is made once; to begin anew, move everything in its folder but gateway.db away", .0.display())]
     Exists(PathBuf),
     /// Others may read the state.
     #[error("{path} can be read by others: run `chmod {mode:o} {path}`", path = path.display())]
@@ -84,7 +90,9 @@ pub enum Error {
         owner: u32,
     },
     /// The key beside the state is not the state's.
-    #[error("state.key does not belong to this state.db: restore the key from the same backup")]
+    #[error(
+        "state.key does not belong to this state.db: restore both from the same backup; {ANEW}"
+    )]
     WrongKey,
     /// Written by a newer keyfresh.
     #[error("state.db has version {0}, this program knows {known}: install the newer keyfresh again", known = MIGRATIONS.len())]
@@ -289,6 +297,17 @@ pub fn exists(dir: &Path) -> bool {
 /// # Errors
 /// When any of it exists already (nothing is overwritten) or cannot be written.
 pub fn create(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    create_with(dir, |_, _| Ok(()))
+}
+
+/// The same with the first rows, which `fill` writes: without them there is no state.
+///
+/// # Errors
+/// Those of [`create`] and of `fill`.
+pub fn create_with(
+    dir: &Path,
+    fill: impl FnOnce(&Connection, &StateKey) -> Result<(), Error>,
+) -> Result<Vec<PathBuf>, Error> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -311,10 +330,14 @@ pub fn create(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     prepare(&connection)?;
     migrate(&mut connection)?;
-    connection.execute(
+    let seal = StateKey::new(&bytes);
+    let transaction = connection.transaction()?;
+    fill(&transaction, &seal)?;
+    transaction.execute(
         "INSERT INTO meta (name, value) VALUES ('key_id', ?1)",
-        [StateKey::new(&bytes).id()],
+        [seal.id()],
     )?;
+    transaction.commit()?;
     connection.close().map_err(|(_, source)| source)?;
     sync_dir(dir)?;
     Ok(vec![database, key, lock, slots])

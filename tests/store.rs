@@ -227,7 +227,7 @@ fn what_is_missing_or_foreign_is_never_made_anew() {
     }
     let remove = |name: &'static str| move |dir: &Path| fs::remove_file(dir.join(name)).unwrap();
     for name in ["state.db", "state.key", "slots/07"] {
-        assert!(matches!(refusal(remove(name)), Error::Missing(path) if path.ends_with(name)));
+        assert!(matches!(refusal(remove(name)), Error::Incomplete(path) if path.ends_with(name)));
     }
     let other_key = |dir: &Path| fs::write(dir.join("state.key"), [7; 32]).unwrap();
     assert!(matches!(refusal(other_key), Error::WrongKey));

@@ -225,24 +225,25 @@ async fn channels(
             }
         }
     }
-    let estranged = rows.iter().flat_map(|rows| {
-        rows.credentials.iter().flat_map(|row| {
-            rows.links_of(row)
-                .filter(|link| link.state == State::Conflict)
-                .map(|link| {
-                    (
-                        row.name.clone(),
-                        link.last_error.clone().unwrap_or_default(),
-                    )
-                })
-        })
-    });
-    for (name, reason) in estranged {
-        findings.bad(&format!(
-            "{name}: {reason}; if it may be replaced, run `keyfresh credential take-over {name}`"
-        ));
+    if let Some(rows) = &rows {
+        estranged(rows, findings);
     }
     Ok(())
+}
+
+/// Channels in conflict, with what is safe to do about them.
+fn estranged(rows: &Rows, findings: &mut Findings) {
+    for row in &rows.credentials {
+        let links = rows.links_of(row);
+        for link in links.filter(|link| link.state == State::Conflict) {
+            let name = &row.name;
+            let reason = link.last_error.clone().unwrap_or_default();
+            let remedy = rows.obstacle(row).unwrap_or_else(|| {
+                format!("if it may be replaced, run `keyfresh credential take-over {name}`")
+            });
+            findings.bad(&format!("{name}: {reason}; {remedy}"));
+        }
+    }
 }
 
 async fn credentials(config: &Config, store: &Store, findings: &mut Findings) -> Result<()> {

@@ -159,8 +159,9 @@ async fn report(store: &Store, pick: &Pick, before: &HashMap<CredentialId, u64>)
         .filter(|row| !row.parked && picked(pick, row))
     {
         well &= row.last_error.is_none() && !rows.needs_a_person(row);
-        let news = match (&row.last_error, before.get(&row.id)) {
-            (Some(error), _) => error.clone(),
+        let said = rows.obstacle(row).or_else(|| row.last_error.clone());
+        let news = match (said, before.get(&row.id)) {
+            (Some(said), _) => said,
             (None, Some(generation)) if *generation == row.generation => "not due".to_owned(),
             (None, _) => format!("refreshed, generation {}", row.generation),
         };

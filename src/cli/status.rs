@@ -7,6 +7,7 @@ use super::TELL;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::credential::{Credential, Phase};
+use crate::notify::Cause;
 use crate::store::link::{Link, State};
 use crate::store::{self, Lock, Store};
 
@@ -28,6 +29,8 @@ struct CredentialReport {
     resend_at: Option<Timestamp>,
     failures: u32,
     last_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<String>,
     channels: Vec<ChannelReport>,
 }
 
@@ -73,8 +76,13 @@ impl Rows {
     /// Whether every channel of `row` is another's: then nothing is sent for it.
     pub(super) fn is_estranged(&self, row: &Credential) -> bool {
         let mut links = self.links_of(row).peekable();
-        links.peek().is_some()
-            && links.all(|link| matches!(link.state, State::Conflict | State::Gone))
+        links.peek().is_some() && links.all(Link::is_estranged)
+    }
+
+    /// Why nothing is sent for `row` and what to do, where its phase does not say so.
+    pub(super) fn obstacle(&self, row: &Credential) -> Option<String> {
+        let is_held_back = !row.parked && row.phase != Phase::Dead && self.is_estranged(row);
+        is_held_back.then(|| Cause::Estranged.explain(&row.name))
     }
 
     /// Whether a person has to do something about `row`.
@@ -82,7 +90,7 @@ impl Rows {
         !row.parked
             && (row.phase == Phase::Dead
                 || self.links_of(row).any(|link| {
-                    matches!(link.state, State::Conflict | State::Gone)
+                    link.is_estranged()
                         || (link.state == State::Pending && link.untold)
                         || (link.state == State::Current && link.last_error.is_some())
                 }))
@@ -147,6 +155,7 @@ fn report(rows: &Rows, row: &Credential) -> CredentialReport {
         },
         failures: row.failures,
         last_error: row.last_error.clone(),
+        obstacle: rows.obstacle(row),
         channels: rows
             .links_of(row)
             .map(|link| ChannelReport {
@@ -209,8 +218,13 @@ fn print(config: &Config, rows: &Rows, now: Timestamp) {
                 println!("                the gateway was not told: {TELL}");
             }
         }
-        if let Some(error) = &row.last_error {
-            println!("  last error    {error} ({} in a row)", row.failures);
+        if let Some(obstacle) = rows.obstacle(row) {
+            println!("  obstacle      {obstacle}");
+        }
+        match &row.last_error {
+            Some(error) if row.failures == 0 => println!("  last error    {error}"),
+            Some(error) => println!("  last error    {error} ({} in a row)", row.failures),
+            None => {}
         }
     }
 }

@@ -34,6 +34,14 @@ pub struct Installation {
     pub owner: Option<(u32, u32)>,
 }
 
+impl Installation {
+    /// Whether there was one before: this run made neither the configuration nor one of its secrets.
+    #[must_use]
+    pub fn is_older(&self) -> bool {
+        self.pieces.iter().all(|piece| !piece.made)
+    }
+}
+
 /// A file of the installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -185,6 +193,7 @@ mod tests {
             )
         };
         let first = run().unwrap();
+        assert!(!first.is_older());
         let names: Vec<_> = first
             .pieces
             .iter()
@@ -213,8 +222,7 @@ mod tests {
         let secrets = first.config.api_secrets().unwrap();
 
         let again = run().unwrap();
-        assert!(again.pieces.iter().all(|piece| !piece.made));
-        assert_eq!(again.pieces.len(), 3);
+        assert_eq!((again.pieces.len(), again.is_older()), (3, true));
         assert_eq!(
             again
                 .config

@@ -263,3 +263,39 @@ fn nothing_is_exchanged_before_the_program_was_made_or_while_parked() {
     row.parked = true;
     assert!(!row.is_due(at(START)));
 }
+
+/// A refusal says no more than is known of it.
+#[test]
+fn a_dead_token_is_explained_by_its_code_and_by_what_was_sent_before() {
+    let check = |before: Option<Verdict>, code: &str, cause: Option<Cause>| {
+        let terms = terms(Rotation::Rotates, 0);
+        let mut row = rested();
+        let now = at(START) + TimeDelta::days(11);
+        if let Some(verdict) = &before {
+            exchange(&mut row, verdict, &terms, now);
+        }
+        row.claim(0, now);
+        let code = code.to_owned();
+        let told = row.settle(&Verdict::Rejected { code }, false, &terms, now);
+        let [(EventKind::Dead, detail)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(detail.cause, cause);
+        let (short, long) = (detail.error.as_ref().unwrap(), row.last_error.unwrap());
+        let explained = long.strip_prefix(short.as_str()).unwrap();
+        assert_eq!(!explained.is_empty(), cause.is_some(), "{long}");
+    };
+    check(None, "refresh_token_reused", Some(Cause::Reused));
+    check(None, "invalid_grant", Some(Cause::Refused));
+    check(None, "invalid_refresh_token", Some(Cause::Refused));
+    check(None, "invalid_client", None);
+    check(None, "refresh_token_expired", None);
+    check(Some(retry(None)), "invalid_grant", Some(Cause::Refused));
+    check(Some(unconfirmed()), "invalid_grant", Some(Cause::Lost));
+    check(
+        Some(unconfirmed()),
+        "refresh_token_reused",
+        Some(Cause::Lost),
+    );
+    check(Some(unconfirmed()), "invalid_client", None);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::credential::{Credential, Phase, Told};
 use crate::gateway::Status;
-use crate::notify::{Detail, EventKind};
+use crate::notify::{Cause, Detail, EventKind};
 use crate::store::link::{Identity, Link, State};
 
 /// After taking a refresh token out of a JSON key: how long the gateway may still be in the middle of
@@ -216,9 +216,12 @@ fn refresh_inside(
     (step, None)
 }
 
+/// Whether that is so of the credential, and not of one channel, only all its links can tell.
 fn stranger(link: &mut Link) -> Option<Told> {
     let reason = format!("somebody else changed the key of channel {}", link.channel);
-    estrange(link, State::Conflict, reason)
+    let (kind, mut detail) = estrange(link, State::Conflict, reason)?;
+    detail.cause = Some(Cause::Estranged);
+    Some((kind, detail))
 }
 
 /// One event when the link becomes estranged, none while it stays so.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::warn;
 
 use super::decide::{self, Facts, Held, Step};
 use super::{Error, FRESH, Links, Obstacle, Plan, Survey};
@@ -109,7 +110,7 @@ impl Links {
         let (plans, news) = self
             .store
             .write(move |db| {
-                let mut news = false;
+                let mut news = Vec::new();
                 let mut decide = |before: Link| {
                     let mut link = before.clone();
                     let channel = channels.get(&link.channel).cloned();
@@ -134,10 +135,7 @@ impl Links {
                     if matches!(step, Step::Strip | Step::AdoptAndStrip) {
                         strip(db, &key, &link, step, channel.as_ref(), now)?;
                     }
-                    if let Some((kind, detail)) = told {
-                        notice::record(db, now, Some(&credential.name), kind, &detail)?;
-                        news = true;
-                    }
+                    news.extend(told.map(|told| (credential.clone(), told)));
                     if link != before && !matches!(step, Step::Write | Step::Enable) {
                         store::link::save(db, &link)?;
                     }
@@ -156,10 +154,30 @@ impl Links {
                     .into_iter()
                     .map(&mut decide)
                     .collect::<Result<Vec<_>, store::Error>>()?;
+                let rows = if news.is_empty() {
+                    Vec::new()
+                } else {
+                    store::link::all(db)?
+                };
+                for (credential, (kind, detail)) in &mut news {
+                    detail.cause = detail
+                        .cause
+                        .filter(|_| is_estranged(credential.id, &rows, &plans));
+                    notice::record(db, now, Some(&credential.name), *kind, detail)?;
+                }
                 Ok((plans, news))
             })
             .await?;
-        if news {
+        for (credential, (_, detail)) in &news {
+            warn!(
+                credential.name = credential.name,
+                channel = detail.channel,
+                reason = detail.error,
+                remedy = detail.cause.map(|cause| cause.explain(&credential.name)),
+                "a channel is left alone"
+            );
+        }
+        if !news.is_empty() {
             self.wakers.notices.send_replace(());
         }
         Ok(plans)
@@ -181,6 +199,15 @@ impl Links {
                 .collect(),
         ))
     }
+}
+
+/// Whether no channel of `credential` is in order, by `plans` and, beyond them, by the rows.
+fn is_estranged(credential: CredentialId, rows: &[Link], plans: &[Plan]) -> bool {
+    let mut own = rows.iter().filter(|row| row.credential == credential);
+    own.all(|row| {
+        let planned = plans.iter().find(|plan| plan.link.id == row.id);
+        planned.map_or(row, |plan| &plan.link).is_estranged()
+    })
 }
 
 /// The channel as the link sees it, and the newest access token of the link's credential.

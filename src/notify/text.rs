@@ -17,7 +17,7 @@ use self::item::name;
 use self::phrases::{Phrases, clip, fill, text};
 use super::fold::{Digest, Entry};
 use super::markup::{Block, Line};
-use super::{EventKind, Format, Limits, Locale, Message};
+use super::{Cause, EventKind, Format, Limits, Locale, Message};
 use crate::clock::Timestamp;
 use crate::store::link::Link;
 
@@ -163,7 +163,7 @@ impl<'a> Writer<'a> {
             lines.push(Line::Text(line));
         }
         if all {
-            lines.extend(self.remedy(kind, "NAME"));
+            lines.extend(self.remedy(kind, shared(rest), "NAME"));
         }
         Block {
             heading: if all {
@@ -174,6 +174,17 @@ impl<'a> Writer<'a> {
             lines,
         }
     }
+}
+
+/// The cause that several items have in common. That of an estranged credential stands for all: its
+/// remedy is safe where a person changed the key, and that one's would spend a token here.
+fn shared(entries: &[&Entry<'_>]) -> Option<Cause> {
+    let mut causes = entries.iter().map(|entry| entry.event.detail.cause);
+    if causes.clone().any(|cause| cause == Some(Cause::Estranged)) {
+        return Some(Cause::Estranged);
+    }
+    let first = causes.next()?;
+    first.filter(|_| causes.all(|cause| cause == first))
 }
 
 #[cfg(test)]

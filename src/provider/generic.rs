@@ -25,9 +25,13 @@ pub(super) const PRESET: Preset = Preset {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::super::tests::written;
     use super::PRESET;
-    use crate::provider::{Overrides, preset};
+    use crate::clock::Timestamp;
+    use crate::provider::{Overrides, Verdict, names_reuse, preset};
+    use crate::wire::Answer;
 
     #[test]
     fn golden() {
@@ -46,5 +50,26 @@ mod tests {
              content-type: application/x-www-form-urlencoded\n\n\
              grant_type=refresh_token&client_id=me&refresh_token=the-seed"
         );
+    }
+
+    #[test]
+    fn a_code_that_names_reuse_is_final_at_any_endpoint() {
+        let overrides = Overrides {
+            token_url: Some("https://id.example/token".into()),
+            client_id: Some("me".into()),
+            ..Overrides::default()
+        };
+        let client = preset(PRESET.name).unwrap().client(overrides).unwrap();
+        let answer = Answer {
+            status: 401,
+            headers: HeaderMap::new(),
+            body: br#"{"error":{"code":"refresh_token_reused"}}"#.to_vec().into(),
+            cut: None,
+        };
+        let now = Timestamp::from_timestamp(1_800_000_000, 0).unwrap();
+        let Verdict::Rejected { code } = client.outcome(&answer, now).verdict else {
+            panic!("it would be sent again");
+        };
+        assert!(names_reuse(&code));
     }
 }

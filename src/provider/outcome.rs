@@ -27,6 +27,17 @@ const REJECTIONS: [&str; 6] = [
     "invalid_scope",
 ];
 
+/// Refused because the token was used already, by the provider's own word (openai/codex
+/// `codex-rs/login`): a client of any preset may point at an endpoint that says so.
+const REUSED: [&str; 1] = ["refresh_token_reused"];
+
+/// Refused for the token's sake: RFC 6749 §5.2's code and openai/codex's two like it.
+const UNUSABLE: [&str; 3] = [
+    "invalid_grant",
+    "invalid_refresh_token",
+    "refresh_token_invalidated",
+];
+
 /// RFC 6749 §4.1.2.1's two passing errors, which some token endpoints use, and RFC 8628 §3.5's.
 const PASSING: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
 
@@ -45,6 +56,19 @@ pub fn never_sent(reason: &str) -> Outcome {
 #[must_use]
 pub fn silence(reason: &str) -> Outcome {
     unconfirmed(reason.to_owned())
+}
+
+/// Whether `code` says that the refresh token had been used before.
+#[must_use]
+pub fn names_reuse(code: &str) -> bool {
+    REUSED.contains(&code)
+}
+
+/// Whether `code` says that the refresh token itself is at fault, and not the request or its client,
+/// but not why: it may have been revoked, expired or used.
+#[must_use]
+pub fn blames_token(code: &str) -> bool {
+    UNUSABLE.contains(&code)
 }
 
 impl Client {
@@ -115,7 +139,7 @@ impl Client {
     }
 
     fn rejects(&self, code: &str) -> bool {
-        REJECTIONS.contains(&code) || self.rejections.contains(&code)
+        REJECTIONS.contains(&code) || REUSED.contains(&code) || self.rejections.contains(&code)
     }
 
     fn lifetime_of(

@@ -1,16 +1,19 @@
 //! The configuration brought into the rows: new credentials, new logins, renamed and parked ones.
 //!
 //! A seed is adopted once: the ledger knows every token that came of it. `daemon.rs` calls [`adopt`] at
-//! start and at each reload, inside one transaction.
+//! start and at each reload, inside one transaction. A seed that is older than the state is withheld
+//! by `init` ([`withhold`]): its row is dead and holds no token, so that only a person's word or another
+//! seed brings it back.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Error;
 use super::credential::{all, by_id, by_name, refresh_token, replace, save};
-use super::ledger::owner;
+use super::ledger::{enter, owner};
+use super::{Error, notice};
 use crate::clock::Timestamp;
-use crate::credential::{Credential, Phase};
+use crate::credential::{Credential, CredentialId, Phase};
+use crate::notify::Cause;
 use crate::secret::{Fingerprint, StateKey};
 
 /// What the configuration wants of one credential.
@@ -51,10 +54,73 @@ pub fn adopt(
             adopt_seed(db, key, &mut row, seed, now)?;
         }
         revive(db, key, &mut row, &wanted.client, now)?;
+        if row.phase == Phase::Dead && row.failures == 0 && withheld(db, &row)?.is_some() {
+            tell_withheld(db, &mut row, now)?;
+        }
         if row != before {
             save(db, &row)?;
         }
     }
+    Ok(())
+}
+
+/// Makes the rows of a new state for an installation that is older: what was configured may be spent, so
+/// no seed is adopted. Each row's `last_error` says what is to be done about it.
+///
+/// # Errors
+/// When the state cannot be written.
+pub fn withhold(
+    db: &Connection,
+    key: &StateKey,
+    wanted: &[Wanted],
+    now: Timestamp,
+) -> Result<Vec<Credential>, Error> {
+    let mut rows = Vec::new();
+    for wanted in wanted {
+        let mut row = introduce(db, key, wanted, now)?;
+        if let Some(seed) = &wanted.seed {
+            let seed = key.fingerprint(seed.expose_secret());
+            enter(db, seed, row.id, "refresh", 0, now)?;
+            note_seed(db, row.id, seed)?;
+            row.last_error = Some(Cause::Withheld.explain(&row.name));
+            save(db, &row)?;
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// The seed that waits for a person's word, if `row` has such a one.
+pub(super) fn withheld(db: &Connection, row: &Credential) -> Result<Option<Fingerprint>, Error> {
+    let seed: Option<[u8; 16]> = db
+        .query_row(
+            "SELECT seed FROM credential
+             WHERE id = ?1 AND phase = 'dead' AND refresh IS NULL AND seed IS NOT NULL",
+            [row.id.0],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(seed.map(Fingerprint::from_bytes))
+}
+
+/// At the first start: `init` had no notifier to tell of it.
+fn tell_withheld(db: &Connection, row: &mut Credential, now: Timestamp) -> Result<(), Error> {
+    for (kind, detail) in row.withhold() {
+        notice::record(db, now, Some(&row.name), kind, &detail)?;
+    }
+    tracing::error!(
+        credential.name = row.name,
+        reason = row.last_error,
+        "the refresh token is not sent"
+    );
+    Ok(())
+}
+
+fn note_seed(db: &Connection, id: CredentialId, seed: Fingerprint) -> Result<(), Error> {
+    db.execute(
+        "UPDATE credential SET seed = ?2 WHERE id = ?1",
+        params![id.0, seed.as_bytes()],
+    )?;
     Ok(())
 }
 
@@ -106,11 +172,7 @@ fn adopt_seed(
     if owner(db, fingerprint)? != Some(row.id) {
         replace(db, key, row, seed, now)?;
     }
-    db.execute(
-        "UPDATE credential SET seed = ?2 WHERE id = ?1",
-        params![row.id.0, fingerprint.as_bytes()],
-    )?;
-    Ok(())
+    note_seed(db, row.id, fingerprint)
 }
 
 /// A dead credential is due again once its token, endpoint or client is another.

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::adopt::withheld;
 use super::ledger::{enter, owner};
 use super::{Error, notice};
 use crate::clock::Timestamp;
@@ -148,7 +149,7 @@ pub fn replace(
 }
 
 /// Whether a token of the ledger may be entered again: the one in use, unless an exchange left it open
-/// whether it was spent, and the candidate.
+/// whether it was spent, the candidate, and the seed that was withheld.
 fn is_unspent(
     db: &Connection,
     key: &StateKey,
@@ -159,6 +160,9 @@ fn is_unspent(
         Phase::Resting | Phase::Dead => "refresh",
         Phase::Exchanging { .. } | Phase::Unconfirmed { .. } => "candidate",
     };
+    if withheld(db, row)? == Some(key.fingerprint(token.expose_secret())) {
+        return Ok(true);
+    }
     let held = sealed(db, key, row.id, column)?;
     Ok(held.is_some_and(|held| held.expose_secret() == token.expose_secret()))
 }

@@ -20,7 +20,7 @@ pub(super) fn read_key(path: &Path) -> Result<StateKey, Error> {
 pub(super) fn existing(path: PathBuf, mode: u32) -> Result<PathBuf, Error> {
     match fs::metadata(&path) {
         Ok(_) => check_private(&path, mode).map(|()| path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Incomplete(path)),
         Err(source) => Err(Error::File { path, source }),
     }
 }
@@ -37,7 +37,10 @@ pub(super) fn check_private(path: &Path, mode: u32) -> Result<(), Error> {
 }
 
 pub(super) fn check_owner(dir: &Path) -> Result<(), Error> {
-    existing(dir.to_owned(), 0o700)?;
+    match existing(dir.to_owned(), 0o700) {
+        Err(Error::Incomplete(path)) => return Err(Error::Missing(path)),
+        found => found?,
+    };
     let owner = fs::metadata(dir).map_err(file(dir))?.uid();
     if owner != nix::unistd::geteuid().as_raw() {
         return Err(Error::Owner {

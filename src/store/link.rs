@@ -79,6 +79,14 @@ pub struct Link {
     pub last_error: Option<String>,
 }
 
+impl Link {
+    /// Whether the channel is left alone: another's key stands there, another channel, or none.
+    #[must_use]
+    pub fn is_estranged(&self) -> bool {
+        matches!(self.state, State::Conflict | State::Gone)
+    }
+}
+
 /// Every link.
 ///
 /// # Errors

@@ -76,7 +76,7 @@ impl Slots {
                 .map_err(file(&path))?;
             let length = file.metadata().map_err(super::files::file(&path))?.len();
             if length != 2 * HALF as u64 {
-                return Err(Error::Missing(path));
+                return Err(Error::Incomplete(path));
             }
             Ok(Arc::new(file))
         };

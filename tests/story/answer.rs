@@ -154,7 +154,7 @@ async fn an_error_may_be_an_object_in_a_200() {
     assert_snapshot!(world.picture().await, @"
     at +00:00:00
     main: dead, generation 0, holds main refresh 0
-      1 failure: the provider rejected the refresh token: invalid_grant
+      1 failure: the provider rejected the refresh token: invalid_grant: it was revoked, it expired, or another owner refreshes this token: stop the other one if there is one, log in anew and run `keyfresh credential replace main` with the new token
       channel 1: status 1, fixture-access-old-0001; pending
     asked +00:00:00: main refresh 0, Untouched
     event main dead

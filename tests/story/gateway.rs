@@ -139,7 +139,7 @@ async fn a_rejected_first_exchange_gives_the_refresh_token_back() {
     assert_snapshot!(world.picture().await, @r#"
     at +00:02:00
     main: dead, generation 0, holds main refresh 0
-      1 failure: the provider rejected the refresh token: invalid_grant
+      1 failure: the provider rejected the refresh token: invalid_grant: it was revoked, it expired, or another owner refreshes this token: stop the other one if there is one, log in anew and run `keyfresh credential replace main` with the new token
       channel 3: status 1, {"access_token":"fixture-access-old-0003","account_id":"fixture-account-0003","last_refresh":"2025-10-01T00:00:00Z","email":"fixture3@example.com","type":"codex","expired":"2099-12-31T00:00:00Z","refresh_token":"fixture-refresh-old-0003"}; pending
     asked +00:01:00: main refresh 0, Untouched
     event main dead

@@ -117,7 +117,7 @@ async fn half_an_answer_without_it_is_unconfirmed() {
 
     at +01:01:20
     main: dead, generation 1, expires +01:00:00, holds main refresh 1
-      2 failures: the provider rejected the refresh token: invalid_grant
+      2 failures: the provider rejected the refresh token: invalid_grant: most likely it was spent by the exchange whose answer was lost: log in anew and run `keyfresh credential replace main` with the new token
       channel 1: status 1, main access 1; current at generation 1
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 1, Granted
@@ -177,7 +177,7 @@ async fn an_empty_slot_costs_the_login_if_the_provider_rotated() {
 
     at +01:01:20
     main: dead, generation 1, expires +01:00:00, holds main refresh 1
-      2 failures: the provider rejected the refresh token: invalid_grant
+      2 failures: the provider rejected the refresh token: invalid_grant: most likely it was spent by the exchange whose answer was lost: log in anew and run `keyfresh credential replace main` with the new token
       channel 1: status 1, main access 1; current at generation 1
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 1, Granted
@@ -199,7 +199,7 @@ async fn a_rejection_in_the_slot_is_one() {
     assert_snapshot!(world.picture().await, @"
     at +01:39:20
     main: dead, generation 1, expires +01:00:00, holds main refresh 1
-      1 failure: the provider rejected the refresh token: invalid_grant
+      1 failure: the provider rejected the refresh token: invalid_grant: it was revoked, it expired, or another owner refreshes this token: stop the other one if there is one, log in anew and run `keyfresh credential replace main` with the new token
       channel 1: status 1, main access 1; current at generation 1
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 1, Untouched

@@ -26,7 +26,7 @@ async fn a_rejected_token_is_never_sent_again() {
     assert_snapshot!(world.picture().await, @"
     at +8d 00:00:00
     main: dead, generation 0, holds main refresh 0
-      1 failure: the provider rejected the refresh token: invalid_grant
+      1 failure: the provider rejected the refresh token: invalid_grant: it was revoked, it expired, or another owner refreshes this token: stop the other one if there is one, log in anew and run `keyfresh credential replace main` with the new token
       channel 1: status 1, fixture-access-old-0001; pending
     asked +00:00:00: main refresh 0, Untouched
     event main dead

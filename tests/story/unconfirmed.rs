@@ -69,7 +69,7 @@ async fn a_cut_after_a_rotation_costs_the_login_and_never_the_key_in_service() {
 
     at +01:09:20
     main: dead, generation 1, expires +01:00:00, holds main refresh 1
-      2 failures: the provider rejected the refresh token: invalid_grant
+      2 failures: the provider rejected the refresh token: invalid_grant: most likely it was spent by the exchange whose answer was lost: log in anew and run `keyfresh credential replace main` with the new token
       channel 1: status 1, main access 1; current at generation 1
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 1, Granted

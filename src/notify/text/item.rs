@@ -5,9 +5,9 @@ use chrono::TimeDelta;
 use super::phrases::{clean, clip, fill, text};
 use super::{Links, Writer};
 use crate::clock::Timestamp;
-use crate::notify::EventKind;
 use crate::notify::fold::Entry;
 use crate::notify::markup::{Block, Line};
+use crate::notify::{Cause, EventKind};
 use crate::store::link::{Link, State};
 
 /// The most channels that one item lists.
@@ -42,7 +42,7 @@ impl Writer<'_> {
             EventKind::Starting | EventKind::Stopping => {}
             _ => {
                 lines.extend(self.outlook(entry));
-                lines.extend(self.remedy(entry.kind, &name(entry)));
+                lines.extend(self.remedy(entry.kind, detail.cause, &name(entry)));
             }
         }
         Block {
@@ -155,12 +155,27 @@ impl Writer<'_> {
     }
 
     /// What a person can do.
-    pub(super) fn remedy(&self, kind: EventKind, name: &str) -> Vec<Line> {
+    pub(super) fn remedy(&self, kind: EventKind, cause: Option<Cause>, name: &str) -> Vec<Line> {
         let phrases = self.phrases;
         let command = |verb| Line::Command(format!("keyfresh credential {verb} {name}"));
         match kind {
-            EventKind::Dead => vec![text(phrases.dead, &[]), command("replace")],
+            EventKind::Dead => {
+                let phrase = match cause {
+                    Some(Cause::Reused) => phrases.reused,
+                    Some(Cause::Refused) => phrases.refused,
+                    Some(Cause::Lost) => phrases.lost,
+                    Some(Cause::Withheld) => phrases.withheld,
+                    Some(Cause::Estranged) | None => phrases.dead,
+                };
+                vec![text(phrase, &[]), command("replace")]
+            }
             EventKind::Unconfirmed => vec![text(phrases.replace, &[]), command("replace")],
+            EventKind::Conflict if cause == Some(Cause::Estranged) => vec![
+                text(phrases.estranged, &[]),
+                command("replace"),
+                command("take-over"),
+                text(phrases.changed, &[]),
+            ],
             EventKind::Conflict => vec![
                 text(phrases.conflict, &[]),
                 command("take-over"),

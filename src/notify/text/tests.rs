@@ -244,3 +244,57 @@ fn a_test_message_names_its_notifier() {
     assert!(message.body.contains("notifier wechat"));
     assert!(message.body.contains("2026-11-20 16:00"));
 }
+
+/// The item of each cause in both languages: what it says, and its commands in the order to be followed.
+#[test]
+fn a_known_cause_comes_with_its_own_remedy() {
+    use Cause::{Estranged, Lost, Refused, Reused, Withheld};
+    let mut picture = String::new();
+    for cause in [Reused, Refused, Lost, Withheld, Estranged] {
+        let (kind, channel) = match cause {
+            Estranged => (EventKind::Conflict, Some(7)),
+            _ => (EventKind::Dead, None),
+        };
+        let detail = Detail {
+            cause: Some(cause),
+            channel,
+            ..Detail::default()
+        };
+        let events = [event(1, "main", kind, detail)];
+        for locale in [Locale::Chinese, Locale::English] {
+            let now = NOW.parse().unwrap();
+            let digest = digest(&events, &Counts::new(), &[kind], now).unwrap();
+            let style = style(locale, Format::Text);
+            picture += &message(&digest, &Links::new(), &style).body;
+            picture += "\n\n";
+        }
+    }
+    insta::assert_snapshot!(picture);
+}
+
+#[test]
+fn what_many_have_in_common_is_safe_for_each() {
+    let check = |causes: &[Option<Cause>], common: Option<Cause>| {
+        let events = causes.iter().map(|&cause| {
+            let detail = Detail {
+                cause,
+                ..Detail::default()
+            };
+            event(1, "main", EventKind::Dead, detail)
+        });
+        let events: Vec<Event> = events.collect();
+        let entry = |event| Entry {
+            kind: EventKind::Dead,
+            event,
+            since: None,
+            count: 1,
+        };
+        let entries: Vec<Entry<'_>> = events.iter().map(entry).collect();
+        assert_eq!(shared(&entries.iter().collect::<Vec<_>>()), common);
+    };
+    let (withheld, estranged) = (Some(Cause::Withheld), Some(Cause::Estranged));
+    check(&[], None);
+    check(&[withheld, withheld], withheld);
+    check(&[withheld, None], None);
+    check(&[None, estranged], estranged);
+}
