@@ -70,8 +70,9 @@
 //! - I9 Whoever refreshes holds an flock on `state.lock` for life. `once` that finds it held marks rows
 //!   due and waits for the holder. `status`, `check`, `credential` and `user` need no lock.
 //! - I10 A failed refresh leaves the channel's key alone.
-//! - I11 Only [`store::create`] makes a state, and only `init` the embedded database beside it; whoever
-//!   else misses a piece stops with exit 78.
+//! - I11 Only [`store::create_with`] makes a state, and only `init` the embedded database beside it; whoever
+//!   else misses a piece stops with exit 78. A seed that was configured before its state was made is sent
+//!   by a person's word alone.
 //! - I12 Only SQLite opens a live database file. A gateway's file is opened without CREATE, its device
 //!   and inode are compared before each transaction, and the write probe changes a byte and rolls back.
 //!

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::decide::{self, Facts, Held, Step};
 use super::{Error, FRESH, Links, Obstacle, Plan, Survey};
 use crate::clock::Timestamp;
-use crate::credential::CredentialId;
+use crate::credential::{Credential, CredentialId, Told};
 use crate::gateway::json_key::JsonKey;
 use crate::gateway::{Channel, Gateway, Status};
 use crate::secret::StateKey;
@@ -154,30 +154,12 @@ impl Links {
                     .into_iter()
                     .map(&mut decide)
                     .collect::<Result<Vec<_>, store::Error>>()?;
-                let rows = if news.is_empty() {
-                    Vec::new()
-                } else {
-                    store::link::all(db)?
-                };
-                for (credential, (kind, detail)) in &mut news {
-                    detail.cause = detail
-                        .cause
-                        .filter(|_| is_estranged(credential.id, &rows, &plans));
-                    notice::record(db, now, Some(&credential.name), *kind, detail)?;
-                }
+                record(db, &mut news, &plans, now)?;
                 Ok((plans, news))
             })
             .await?;
-        for (credential, (_, detail)) in &news {
-            warn!(
-                credential.name = credential.name,
-                channel = detail.channel,
-                reason = detail.error,
-                remedy = detail.cause.map(|cause| cause.explain(&credential.name)),
-                "a channel is left alone"
-            );
-        }
         if !news.is_empty() {
+            log(&news);
             self.wakers.notices.send_replace(());
         }
         Ok(plans)
@@ -198,6 +180,38 @@ impl Links {
                 .map(|channel| (channel.id, channel))
                 .collect(),
         ))
+    }
+}
+
+/// Writes the events of a look. One channel cannot tell that another owner refreshes its credential:
+/// that is told only where every channel says so.
+fn record(
+    db: &rusqlite::Connection,
+    news: &mut [(Credential, Told)],
+    plans: &[Plan],
+    now: Timestamp,
+) -> Result<(), store::Error> {
+    if news.is_empty() {
+        return Ok(());
+    }
+    let rows = store::link::all(db)?;
+    for (credential, (kind, detail)) in news {
+        let cause = detail.cause;
+        detail.cause = cause.filter(|_| is_estranged(credential.id, &rows, plans));
+        notice::record(db, now, Some(&credential.name), *kind, detail)?;
+    }
+    Ok(())
+}
+
+fn log(news: &[(Credential, Told)]) {
+    for (credential, (_, detail)) in news {
+        warn!(
+            credential.name = credential.name,
+            channel = detail.channel,
+            reason = detail.error,
+            remedy = detail.cause.map(|cause| cause.explain(&credential.name)),
+            "a channel is left alone"
+        );
     }
 }
 
