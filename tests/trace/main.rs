@@ -2,7 +2,7 @@
 //! costs, what is durable when, and where tokens go. Without strace these tests say so and pass, but in
 //! CI. Kills and failures at each call are `tests/harness`'s.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[path = "../support/mod.rs"]
 mod support;
