@@ -242,6 +242,10 @@ fn init(environment: &Environment, owner: &str) -> Result<bool> {
         println!("{news}  {}", piece.path.display());
     }
     make_state(&installation)?;
+    if installation.is_older() {
+        println!("next: run `keyfresh check`");
+        return Ok(true);
+    }
     let path = installation.config.path.unwrap_or_default();
     println!(
         "next: describe your gateway and credentials in {}, then run `keyfresh check`",

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use secrecy::SecretString;
 
 use crate::clock::Timestamp;
@@ -172,11 +172,12 @@ impl Store {
         // Emptying the log and beginning another would cost each `once` four waits for the disk.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         migrate(&mut connection)?;
-        let known: Vec<u8> =
+        let known =
             connection.query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
-                row.get(0)
-            })?;
-        if known != key.id() {
+                row.get::<_, Vec<u8>>(0)
+            });
+        // A state that was not made to its end belongs to no key either.
+        if known.optional()?.is_none_or(|known| known != key.id()) {
             return Err(Error::WrongKey);
         }
         let (jobs, queue) = mpsc::channel();

@@ -28,7 +28,7 @@ fn refuses(world: &Installation, reason: &str) {
         &["credential", "refresh", "main"],
         &["credential", "take-over", "main"],
     ] {
-        let ran = world.run_with("a login", command);
+        let ran = world.run_with("a-login", command);
         ran.says(78, &[reason]);
         says(&ran.stderr, &ANEW);
     }
@@ -97,6 +97,16 @@ fn the_key_of_another_state_is_as_good_as_none() {
     check(foreign, "state.key does not belong to this state.db");
     let short = |world: &Installation| fs::write(world.path("state/state.key"), [1; 7]).unwrap();
     check(short, "state.key does not belong to this state.db");
+}
+
+/// As a kill in the middle of `init` leaves it.
+#[test]
+fn a_state_that_was_not_made_to_its_end_is_none() {
+    let world = Installation::new("one-api.db");
+    world.state().execute("DELETE FROM meta", []).unwrap();
+    refuses(&world, "state.key does not belong to this state.db");
+    make_anew(&world);
+    follow(&world, "keyfresh credential replace main", "a-login");
 }
 
 /// The people of the embedded database outlive the state.

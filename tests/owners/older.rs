@@ -57,6 +57,7 @@ fn a_lost_state_sends_no_spent_seed_and_its_remedy_works_to_the_letter() {
         .run(&INIT)
         .says(0, &["held  main: ", HELD[0], HELD[1], HELD[2]]);
     says(&complaint(&world), &HELD);
+    world.run(&["check"]).says(0, &HELD);
     world.run(&["once", "--force"]).says(1, &HELD);
     let daemon = world.serve();
     until("somebody is told", || {
