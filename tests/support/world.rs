@@ -165,7 +165,7 @@ impl World {
 
     /// Lets time pass until `main` may be exchanged again.
     pub(crate) async fn wait_until_due(&mut self) {
-        let ready = self.row("main").await.ready_at(self.clock.now()).unwrap();
+        let ready = self.row("main").await.ready_at(self.clock.read()).unwrap();
         self.clock.set(ready);
     }
 
