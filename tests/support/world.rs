@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use keyfresh::clock::{Clock, Timestamp};
 use keyfresh::config::{self, ChannelRef, Config, CredentialSettings, Environment};
 use keyfresh::credential::Credential;
@@ -149,6 +150,25 @@ impl World {
     /// Lets time pass, and nothing else happen.
     pub(crate) fn wait(&self, span: Duration) {
         self.clock.set(self.clock.now() + span);
+    }
+
+    /// Somebody sets the wall clock, the network's time for one; no time passes.
+    pub(crate) fn jump(&self, by: TimeDelta) {
+        self.clock.jump(by);
+    }
+
+    /// The machine is started anew, which takes no time, and the job with it.
+    pub(crate) async fn reboot(&mut self) {
+        self.stop();
+        self.clock.reboot();
+        self.parts().await;
+    }
+
+    /// A pass every minute, for so many.
+    pub(crate) async fn minutes(&mut self, count: u32) {
+        for _ in 0..count {
+            self.after(minutes(1)).await;
+        }
     }
 
     /// The next pass happens this much later.
