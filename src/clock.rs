@@ -290,4 +290,63 @@ mod tests {
         }
         assert_ne!(jitter("a", 1, hour), jitter("b", 1, hour));
     }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// Whether somebody who waits for a minute wakes up after `passed`, the wall clock set `by`.
+    async fn wakes(by: TimeDelta, passed: TimeDelta) -> bool {
+        let clock = Clock::manual(at("2026-11-21T00:00:00Z"));
+        let until = clock.now() + TimeDelta::minutes(1);
+        let waiting = clock.clone();
+        let sleeper = tokio::spawn(async move { waiting.sleep_until(until).await });
+        tokio::task::yield_now().await;
+        clock.jump(by);
+        clock.set(clock.now() + passed);
+        tokio::task::yield_now().await;
+        sleeper.is_finished()
+    }
+
+    #[tokio::test]
+    async fn a_clock_set_back_makes_nobody_sleep_for_longer() {
+        let (minute, years) = (TimeDelta::minutes(1), TimeDelta::days(3650));
+        for (by, passed, expected) in [
+            (TimeDelta::zero(), minute / 2, false),
+            (TimeDelta::zero(), minute, true),
+            (-years, minute / 2, false),
+            (-years, minute, true),
+            (years, TimeDelta::zero(), true),
+        ] {
+            assert_eq!(wakes(by, passed).await, expected, "{by}, {passed}");
+        }
+    }
+
+    #[test]
+    fn time_that_passed_is_told_within_one_boot_whatever_the_wall_clock_shows() {
+        let clock = Clock::manual(at("2026-11-21T00:00:00Z"));
+        let hour = TimeDelta::hours(1);
+        let begun = clock.read();
+        clock.set(begun.wall + hour);
+        clock.jump(TimeDelta::days(-1));
+        clock.set(clock.now() - hour);
+        assert_eq!(clock.read().elapsed_since(begun), Some(hour));
+        assert_eq!(clock.read().recall(begun).wall, clock.now() - hour);
+        clock.reboot();
+        assert_eq!(clock.read().elapsed_since(begun), None);
+        assert_eq!(clock.read().age_of(begun), TimeDelta::days(-1));
+        assert_eq!(clock.read().recall(begun).wall, clock.now());
+    }
+
+    #[test]
+    fn the_machine_tells_its_boot() {
+        let (clock, again) = (Clock::system(), Clock::system());
+        let passed = again.read().elapsed_since(clock.read()).unwrap();
+        assert!(passed < TimeDelta::hours(1));
+        let id = boot_id("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0\n").unwrap();
+        assert_eq!((id.0[0], id.0[15]), (0x0f, 0xf0));
+        for damaged in ["", "0f1e", "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1fx"] {
+            assert_eq!(boot_id(damaged), None);
+        }
+    }
 }
