@@ -1,9 +1,13 @@
 //! The wall clock jumps, the machine sleeps or is started anew: nothing is sent early, twice or never.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
+use chrono_tz::Europe::Berlin;
 use insta::assert_snapshot;
 use keyfresh::credential::Phase;
 use keyfresh::demo::authority::{Fault, Settings};
+use keyfresh::schedule::Plan;
 use keyfresh::store::notice;
 
 use crate::support::gate::Stop;
@@ -188,7 +192,48 @@ async fn a_suspend_ends_with_one_refresh_of_what_became_due() {
     world.once().await;
     world.wait(hours(72));
     world.minutes(30).await;
-    assert_snapshot!(world.asked_at().join("\n"), @"");
+    assert_snapshot!(world.asked_at().join("\n"), @"
+    +00:00:00
+    +3d 00:01:00
+    ");
+}
+
+/// When `main` is asked in six days around a change of the clocks in Berlin, by the clocks there.
+async fn asked_in_berlin(three_days_before: &str) -> String {
+    let mut world = World::with("one-api.db", long_lived()).await;
+    world.config.schedule.plan = Arc::new(Plan::parse("30 2 * * *", Berlin).unwrap());
+    world.clock.set(three_days_before.parse().unwrap());
+    world.once().await;
+    for _ in 0..6 {
+        world.when_due().await;
+    }
+    let requests = world.authority.requests();
+    let asked = requests.iter().map(|seen| seen.at.with_timezone(&Berlin));
+    let asked = asked.map(|at| at.format("%a %d %H:%M %Z").to_string());
+    asked.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn a_daily_refresh_comes_daily_while_the_clocks_change() {
+    let (spring, autumn) = ("2027-03-26T12:00:00Z", "2027-10-29T12:00:00Z");
+    let (spring, autumn) = (asked_in_berlin(spring).await, asked_in_berlin(autumn).await);
+    assert_snapshot!(format!("{spring}\n\n{autumn}"), @"
+    Fri 26 13:00 CET
+    Sat 27 02:30 CET
+    Sun 28 03:00 CEST
+    Mon 29 02:30 CEST
+    Tue 30 02:30 CEST
+    Wed 31 02:30 CEST
+    Thu 01 02:30 CEST
+
+    Fri 29 14:00 CEST
+    Sat 30 02:30 CEST
+    Sun 31 02:30 CEST
+    Mon 01 02:30 CET
+    Tue 02 02:30 CET
+    Wed 03 02:30 CET
+    Thu 04 02:30 CET
+    ");
 }
 
 /// The provider asked for two hours, counted by the uptime; a new login is told no longer wait than any.
