@@ -10,25 +10,19 @@
 //! Time is an argument, secrets stay outside: `store/credential.rs` keeps the row and the tokens,
 //! `refresh.rs` acts. What happened is returned as events, never logged here.
 
+mod due;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{TimeDelta, TimeZone as _, Utc};
+use chrono::TimeDelta;
 
-use crate::clock::{Timestamp, jitter};
+use crate::clock::{Reading, Timestamp, Uptime, jitter};
 use crate::notify::{Cause, Detail, EventKind};
 use crate::provider::{self, Client, Rotation, Verdict};
 use crate::schedule::{self, Plan};
-
-/// No exchange before this day (2026-11-01): a clock that shows less is wrong, and every moment
-/// computed from it would be too.
-const EARLIEST: (i32, u32, u32) = (2026, 11, 1);
-
-/// A clock this far behind the last thing it timed was set back.
-const SET_BACK: TimeDelta = TimeDelta::hours(1);
 
 /// Minutes to wait after the first, second, … failure in a row, up to twice that: at most six calls
 /// in the first hour, at most one an hour afterwards.
@@ -73,8 +67,8 @@ pub struct Credential {
     pub parked: bool,
     /// Where it stands.
     pub phase: Phase,
-    /// Since when.
-    pub since: Timestamp,
+    /// Since when; all that is planned below was planned then.
+    pub since: Reading,
     /// When the next exchange is planned.
     pub due_at: Timestamp,
     /// A `Retry-After` still to be honoured.
@@ -87,6 +81,8 @@ pub struct Credential {
     pub generation: u64,
     /// When the newest access token came.
     pub obtained_at: Option<Timestamp>,
+    /// The uptime then, as long as the machine has not been started anew.
+    pub obtained_uptime: Option<Uptime>,
     /// When the newest access token expires.
     pub expires_at: Option<Timestamp>,
     /// What went wrong last, until something goes right.
@@ -105,9 +101,15 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Whether the provider takes a token that was first sent at `begun` again at `then`.
-    fn allow_resending(&self, begun: Timestamp, then: Timestamp) -> bool {
-        self.client.rotation == Rotation::Keeps || then < begun + self.client.grace
+    /// Whether the provider takes a token again that was first sent `age` ago; less than nothing is a
+    /// clock that was set back, and no age to rely on.
+    fn allow_resending(&self, age: TimeDelta) -> bool {
+        let window = TimeDelta::zero()..self.grace();
+        self.client.rotation == Rotation::Keeps || window.contains(&age)
+    }
+
+    fn grace(&self) -> TimeDelta {
+        TimeDelta::from_std(self.client.grace).unwrap_or(TimeDelta::MAX)
     }
 }
 
@@ -115,54 +117,22 @@ impl Terms {
 pub type Told = (EventKind, Detail);
 
 impl Credential {
-    /// Whether an exchange may start at `now`.
-    #[must_use]
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        self.ready_at(now).is_some_and(|ready| ready <= now)
-    }
-
-    /// When an exchange may start, as seen at `now`; `None` if never by itself.
-    #[must_use]
-    pub fn ready_at(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.parked {
-            return None;
-        }
-        let set_back = (self.since - now > SET_BACK).then(|| self.since - now);
-        // A clock that was set back keeps the spans it had promised, not the moments.
-        let moved = |moment: Timestamp| moment - set_back.unwrap_or_default();
-        let planned = match self.phase {
-            Phase::Resting if set_back.is_some() => now,
-            Phase::Resting => self.due_at,
-            Phase::Unconfirmed { resend_at } => moved(resend_at),
-            Phase::Exchanging { .. } | Phase::Dead => return None,
-        };
-        let wait = self.not_before.map_or(planned, moved);
-        Some(planned.max(wait).max(earliest()))
-    }
-
-    /// Whether `once --force` and `credential refresh` may start an exchange now: they override the
-    /// schedule and the back-off, never a `Retry-After`, Unconfirmed or Dead.
-    #[must_use]
-    pub fn may_be_forced(&self, now: Timestamp) -> bool {
-        !self.parked
-            && self.phase == Phase::Resting
-            && self.not_before.is_none_or(|wait| wait <= now)
-            && now >= earliest()
-    }
-
     /// A person entered another refresh token, endpoint or client: due at once, a `Retry-After` apart.
     pub fn renew(&mut self, now: Timestamp) {
         self.phase = Phase::Resting;
-        self.since = now;
+        self.since = Reading {
+            wall: now,
+            uptime: None,
+        };
         self.due_at = now;
         self.failures = 0;
         self.last_error = None;
     }
 
     /// The claim of the next attempt, with its answer going to `slot`.
-    pub fn claim(&mut self, slot: u8, now: Timestamp) {
+    pub fn claim(&mut self, slot: u8, now: Reading) {
         self.attempt += 1;
-        let doubt = matches!(self.phase, Phase::Unconfirmed { .. }).then_some(self.since);
+        let doubt = self.begun(now).map(|begun| begun.wall);
         self.phase = Phase::Exchanging { slot, doubt };
         self.since = now;
         self.not_before = None;
@@ -175,13 +145,14 @@ impl Credential {
         verdict: &Verdict,
         rotated: bool,
         terms: &Terms,
-        now: Timestamp,
+        now: Reading,
     ) -> Vec<Told> {
         let claimed = self.since;
         let doubt = match self.phase {
             Phase::Exchanging { doubt, .. } => doubt.filter(|_| !rotated),
             _ => None,
         };
+        let doubt = doubt.map(|begun| claimed + (begun - claimed.wall));
         self.since = now;
         match verdict {
             Verdict::Granted { lifetime, .. } => self.granted(*lifetime, terms, now),
@@ -192,7 +163,7 @@ impl Credential {
                 let told = self.retry(reason, *retry_after, now);
                 if let Some(begun) = doubt {
                     // This exchange spent nothing; the one before may have.
-                    self.doubt(begun.min(now), self.due_at);
+                    self.doubt(now.recall(begun), self.due_at);
                 }
                 told
             }
@@ -201,19 +172,19 @@ impl Credential {
             }
             Verdict::Unconfirmed { reason } if rotated => self.retry(reason, None, now),
             Verdict::Unconfirmed { reason } => {
-                self.unconfirmed(reason, doubt.unwrap_or(claimed).min(now), terms, now)
+                self.unconfirmed(reason, now.recall(doubt.unwrap_or(claimed)), terms, now)
             }
             Verdict::Rejected { code } => self.rejected(code, doubt.is_some()),
         }
     }
 
     /// An exchange could not be started: the gateway or the store stands in its way.
-    pub fn postpone(&mut self, reason: &str, now: Timestamp) -> Vec<Told> {
-        let doubt = matches!(self.phase, Phase::Unconfirmed { .. }).then_some(self.since);
+    pub fn postpone(&mut self, reason: &str, now: Reading) -> Vec<Told> {
+        let doubt = self.begun(now);
         self.since = now;
         let told = self.retry(reason, None, now);
         if let Some(begun) = doubt {
-            self.doubt(begun.min(now), self.due_at);
+            self.doubt(begun, self.due_at);
         }
         told
     }
@@ -231,32 +202,41 @@ impl Credential {
 
     /// Whether the exchange that is due would come too late: an unconfirmed token may be sent again
     /// while its grace window is open, or when nothing is left to lose. In between it waits for that.
-    pub fn wait_out(&mut self, terms: &Terms, now: Timestamp) -> bool {
-        let Phase::Unconfirmed { .. } = self.phase else {
+    pub fn wait_out(&mut self, terms: &Terms, now: Reading) -> bool {
+        let Some(begun) = self.begun(now) else {
             return false;
         };
-        if self.since - now > SET_BACK {
-            return false;
-        }
-        let safe_at = self.nothing_left_to_lose(self.since, terms, now);
-        let waits = !terms.allow_resending(self.since, now) && safe_at > now;
+        let safe_at = self.nothing_left_to_lose(begun, terms, now);
+        let begun = if self.is_undated(now) {
+            // It may have been sent a moment ago, and its grace may be over.
+            now + -terms.grace()
+        } else {
+            begun
+        };
+        let waits = !terms.allow_resending(now.age_of(begun)) && safe_at > now.wall;
         if waits {
-            self.doubt(self.since, safe_at);
+            self.doubt(begun, safe_at);
         }
         waits
     }
 
-    fn granted(&mut self, lifetime: Duration, terms: &Terms, now: Timestamp) -> Vec<Told> {
+    /// When the token was first sent of which nobody knows whether it was spent, if there is one.
+    fn begun(&self, now: Reading) -> Option<Reading> {
+        matches!(self.phase, Phase::Unconfirmed { .. }).then(|| now.recall(self.since))
+    }
+
+    fn granted(&mut self, lifetime: Duration, terms: &Terms, now: Reading) -> Vec<Told> {
         let ailing = self.failures > 0;
         self.phase = Phase::Resting;
         self.generation += 1;
         self.failures = 0;
         self.last_error = None;
-        self.obtained_at = Some(now);
-        self.expires_at = Some(now + lifetime);
-        self.due_at = schedule::due_at(&terms.plan, now, lifetime, terms.refresh_before, |span| {
-            jitter(&self.name, self.attempt, span)
-        });
+        self.obtained_at = Some(now.wall);
+        self.obtained_uptime = now.uptime;
+        self.expires_at = Some(now.wall + lifetime);
+        let share = |span| jitter(&self.name, self.attempt, span);
+        let before = terms.refresh_before;
+        self.due_at = schedule::due_at(&terms.plan, now.wall, lifetime, before, share);
         let detail = Detail {
             generation: Some(self.generation),
             expires_at: self.expires_at,
@@ -270,11 +250,11 @@ impl Credential {
             .collect()
     }
 
-    fn retry(&mut self, reason: &str, wait: Option<Duration>, now: Timestamp) -> Vec<Told> {
+    fn retry(&mut self, reason: &str, wait: Option<Duration>, now: Reading) -> Vec<Told> {
         self.fail(reason);
         self.phase = Phase::Resting;
-        self.not_before = wait.map(|wait| now + wait.min(LONGEST_WAIT));
-        self.due_at = self.back_off(now);
+        self.not_before = wait.map(|wait| now.wall + wait.min(LONGEST_WAIT));
+        self.due_at = self.back_off(now.wall);
         let first = self.failures == 1;
         first
             .then(|| self.told(EventKind::Failing, self.ready_at(now)))
@@ -285,17 +265,17 @@ impl Credential {
     fn unconfirmed(
         &mut self,
         reason: &str,
-        begun: Timestamp,
+        begun: Reading,
         terms: &Terms,
-        now: Timestamp,
+        now: Reading,
     ) -> Vec<Told> {
         self.fail(reason);
         let soon = if self.failures == 1 {
-            now
+            now.wall
         } else {
-            self.back_off(now)
+            self.back_off(now.wall)
         };
-        let resend_at = if terms.allow_resending(begun, soon) {
+        let resend_at = if terms.allow_resending(now.age_of(begun) + (soon - now.wall)) {
             soon
         } else {
             self.nothing_left_to_lose(begun, terms, now).max(soon)
@@ -304,7 +284,7 @@ impl Credential {
         vec![self.told(EventKind::Unconfirmed, Some(resend_at))]
     }
 
-    fn doubt(&mut self, begun: Timestamp, resend_at: Timestamp) {
+    fn doubt(&mut self, begun: Reading, resend_at: Timestamp) {
         self.phase = Phase::Unconfirmed { resend_at };
         self.since = begun;
     }
@@ -329,15 +309,6 @@ impl Credential {
         vec![(kind, Detail { cause, ..detail })]
     }
 
-    /// From when on a replay can cost nothing: the access token is as good as expired. Before the first
-    /// grant that is the one that the channels hold; it counts as new when the token was sent at `begun`.
-    fn nothing_left_to_lose(&self, begun: Timestamp, terms: &Terms, now: Timestamp) -> Timestamp {
-        let obtained = self.obtained_at.unwrap_or(begun);
-        let expires = self.expires_at.unwrap_or(obtained + terms.client.lifetime);
-        let margin = TimeDelta::hours(1).min((expires - obtained) / 8);
-        (expires - margin).max(now)
-    }
-
     fn back_off(&self, now: Timestamp) -> Timestamp {
         let rung = LADDER.len().min(self.failures.max(1) as usize) - 1;
         let wait = Duration::from_mins(LADDER[rung]);
@@ -358,12 +329,4 @@ impl Credential {
         };
         (kind, detail)
     }
-}
-
-/// Whether the provider takes a token that was first sent at `begun` again at `then`.
-fn earliest() -> Timestamp {
-    let (year, month, day) = EARLIEST;
-    Utc.with_ymd_and_hms(year, month, day, 0, 0, 0)
-        .earliest()
-        .unwrap_or_default()
 }

@@ -62,7 +62,9 @@
 //! - I5 API and commands do not act, they change rows; but `once` and the demo run a pass of their own,
 //!   and `notify test` sends its message. The loops are woken in process, and see another process's
 //!   changes by `PRAGMA data_version` within a second.
-//! - I6 Time enters through [`clock`]; jitter is a hash of credential and attempt.
+//! - I6 Time enters through [`clock`]; jitter is a hash of credential and attempt. The wall clock may jump:
+//!   it tells the date, and within one boot the uptime tells how long a token of unknown fate, a grace
+//!   window and a `Retry-After` have waited. Nobody sleeps for longer than was planned.
 //! - I7 No secret reaches a log line, event, notice, error text, URL, process list or `Debug`. The one
 //!   exception is asked for: PushPlus' GET form carries its own token in the URL.
 //! - I8 A gateway's tables are never migrated. Only the columns that a layout names are written, in one

@@ -12,10 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
-use crate::clock::{Clock, SLICE, Timestamp};
+use crate::clock::{Clock, Reading, SLICE, Timestamp};
 use crate::credential::{Credential, Terms};
 use crate::exchange::{Door, Keep, Sent};
 use crate::link::{Links, Obstacle};
@@ -130,12 +131,15 @@ impl Refresher {
             return Err(store::Error::Untrusted);
         }
         let settings = self.settings.borrow().clone();
-        let now = self.clock.now();
+        let now = self.clock.read();
         // Nobody sleeps longer than a slice before looking again.
         let horizon = if pick.force {
-            Timestamp::MAX_UTC
+            Reading {
+                wall: Timestamp::MAX_UTC,
+                uptime: None,
+            }
         } else {
-            now + SLICE
+            now + TimeDelta::from_std(SLICE).unwrap_or_default()
         };
         let rows = self
             .store
@@ -217,7 +221,7 @@ impl Refresher {
             return Ok(());
         }
         let mut waiting = seen.clone();
-        if waiting.wait_out(terms, self.clock.now()) {
+        if waiting.wait_out(terms, self.clock.read()) {
             let change = move |db: &_| store::credential::change(db, &seen, &waiting);
             return self.store.write(change).await;
         }
@@ -245,7 +249,7 @@ impl Refresher {
     async fn send(&self, mut claim: Claim, terms: &Terms) -> (Sent, Slot) {
         let client = &terms.client;
         let request = client.request(&claim.refresh_token);
-        let sent = if claim.is_stale() {
+        let sent = if claim.is_stale(self.clock.read()) {
             Sent::Never("the machine was suspended before the token was sent".to_owned())
         } else {
             self.door
@@ -261,7 +265,7 @@ impl Refresher {
     }
 
     async fn postpone(&self, seen: Credential, reason: String) -> Result<(), store::Error> {
-        let now = self.clock.now();
+        let now = self.clock.read();
         let name = seen.name.clone();
         warn!(credential.name = name, reason, "refresh postponed");
         self.store

@@ -42,9 +42,10 @@ pub use slot::{Slot, Slots};
 use thread::{Job, task, work};
 
 /// The layout of `state.db` that this program reads and writes (SQLite's `user_version`).
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("store/schema.sql"),
     include_str!("store/bearer.sql"),
+    include_str!("store/uptime.sql"),
 ];
 
 /// How long our own database may be busy with another of our processes.

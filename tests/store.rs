@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use keyfresh::clock::Clock;
 use keyfresh::credential::Credential;
 use keyfresh::secret::Fingerprint;
@@ -173,7 +174,7 @@ async fn a_token_that_may_be_spent_is_no_new_login() {
         ..Tokens::default()
     };
     let rule = |row: &mut Credential| {
-        row.renew(row.since);
+        row.renew(row.since.wall);
         Vec::new()
     };
     store.settle(claimed, tokens, rule, now).await.unwrap();
@@ -269,6 +270,12 @@ fn version_1(dir: &Path) {
         [],
     )
     .unwrap();
+    db.execute(
+        "INSERT INTO credential (name, phase, since, due_at, resend_at)
+         VALUES ('a', 'unconfirmed', 1795219200000, 1795219200000, 1795222800000)",
+        [],
+    )
+    .unwrap();
 }
 
 #[tokio::test]
@@ -282,11 +289,19 @@ async fn a_state_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
             let cursor: i64 = db.query_row("SELECT cursor FROM notifier", [], |row| row.get(0))?;
             Ok((version, cursor, bearer::generation(db, 1)?))
         });
-        assert_eq!(found.await.unwrap(), (2, 41, 0));
+        assert_eq!(found.await.unwrap(), (3, 41, 0));
+        // Of what happened before nobody knows the uptime: the wall clock decides alone.
+        let row = store.read(|db| credential::by_name(db, "a")).await.unwrap();
+        assert_eq!((row.since.uptime, row.obtained_uptime), (None, None));
+        let clock = Clock::manual(row.since.wall);
+        for (minutes, due) in [(59, false), (1, true)] {
+            clock.jump(TimeDelta::minutes(minutes));
+            assert_eq!(row.is_due(clock.read()), due);
+        }
     }
-    let newer = |db: &Connection| Ok(db.pragma_update(None, "user_version", 3)?);
+    let newer = |db: &Connection| Ok(db.pragma_update(None, "user_version", 4)?);
     state.open().write(newer).await.unwrap();
-    assert!(matches!(Store::open(&state.dir), Err(Error::Newer(3))));
+    assert!(matches!(Store::open(&state.dir), Err(Error::Newer(4))));
 }
 
 #[tokio::test]

@@ -17,12 +17,12 @@ use crate::store::{self, Lock, Store};
 /// Makes `name` due now.
 pub(super) fn refresh(config: &Config, name: &str) -> Result<bool> {
     let store = Store::open(&config.state_dir)?;
-    let now = Clock::system().now();
+    let now = Clock::system().read();
     let wanted = name.to_owned();
     let row = runtime()?.block_on(store.write(move |db| {
         let mut row = store::credential::by_name(db, &wanted)?;
         if row.may_be_forced(now) {
-            row.due_at = now;
+            row.due_at = now.wall;
             store::credential::save(db, &row)?;
         }
         Ok(row)
@@ -41,7 +41,7 @@ pub(super) fn refresh(config: &Config, name: &str) -> Result<bool> {
             "whether {name}'s refresh token was spent is not known: it is sent again at {resend_at}, or log in again and run `keyfresh credential replace {name}`"
         ),
         (Phase::Resting, Some(wait)) => bail!("the provider asked to wait until {wait}"),
-        (Phase::Resting, None) => bail!("{name} cannot be due: the clock shows {now}"),
+        (Phase::Resting, None) => bail!("{name} cannot be due: the clock shows {}", now.wall),
     }
 }
 

@@ -92,7 +92,7 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<Option<bool>> {
     let store = Store::open(&config.state_dir)?;
     let rows = Rows::read(&store).await?;
     let before = generations(&rows);
-    let (now, chosen) = (clock.now(), pick.clone());
+    let (now, chosen) = (clock.read(), pick.clone());
     let mut waiting: HashMap<CredentialId, u64> = store
         .write(move |db| {
             let mut waiting = HashMap::new();
@@ -104,7 +104,7 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<Option<bool>> {
                 if let Phase::Exchanging { .. } = row.phase {
                     waiting.insert(row.id, row.attempt - 1);
                 } else if forced || row.is_due(now) {
-                    row.due_at = row.due_at.min(now);
+                    row.due_at = row.due_at.min(now.wall);
                     store::credential::save(db, &row)?;
                     waiting.insert(row.id, row.attempt);
                 }
@@ -124,7 +124,7 @@ async fn by_the_daemon(config: &Config, pick: &Pick) -> Result<Option<bool>> {
             // One that could not be begun was postponed without an attempt.
             let acted = waiting
                 .get(&row.id)
-                .is_some_and(|attempt| row.attempt > *attempt || !row.is_due(clock.now()));
+                .is_some_and(|attempt| row.attempt > *attempt || !row.is_due(clock.read()));
             if settled && (acted || rows.is_estranged(row)) {
                 waiting.remove(&row.id);
             }

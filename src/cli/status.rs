@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::TELL;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Reading, Timestamp};
 use crate::config::Config;
 use crate::credential::{Credential, Phase};
 use crate::notify::Cause;
@@ -122,7 +122,7 @@ pub(super) fn run(config: &Config, name: Option<&str>, json: bool) -> Result<boo
         };
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print(config, &rows, Clock::system().now());
+        print(config, &rows, Clock::system().read());
         match holder {
             Some(holder) => println!("running: {holder}"),
             None => println!("not running"),
@@ -170,7 +170,7 @@ fn report(rows: &Rows, row: &Credential) -> CredentialReport {
     }
 }
 
-fn print(config: &Config, rows: &Rows, now: Timestamp) {
+fn print(config: &Config, rows: &Rows, now: Reading) {
     let time = |moment: Option<Timestamp>| {
         moment.map_or_else(
             || "–".to_owned(),

@@ -1,13 +1,35 @@
 //! The rules, told as short lives.
 
 use super::*;
+use crate::clock::{Boot, Clock};
 use crate::provider::{Overrides, preset};
 use secrecy::SecretString;
 
 const START: &str = "2026-11-21T00:00:00Z";
 
-fn at(text: &str) -> Timestamp {
-    text.parse().unwrap()
+/// What a clock shows then that nobody sets otherwise.
+fn at(text: &str) -> Reading {
+    Clock::manual(text.parse().unwrap()).read()
+}
+
+/// `now` when somebody has set the wall clock `by` that much.
+fn set(now: Reading, by: TimeDelta) -> Reading {
+    Reading {
+        wall: now.wall + by,
+        ..now
+    }
+}
+
+/// `now` after a restart of the machine that took no time.
+fn rebooted(now: Reading) -> Reading {
+    let uptime = Uptime {
+        boot: Boot([1; 16]),
+        since_boot: TimeDelta::zero(),
+    };
+    Reading {
+        uptime: Some(uptime),
+        ..now
+    }
 }
 
 fn terms(rotation: Rotation, grace: u64) -> Terms {
@@ -32,13 +54,14 @@ fn rested() -> Credential {
         parked: false,
         phase: Phase::Resting,
         since: at(START),
-        due_at: at(START),
+        due_at: at(START).wall,
         not_before: None,
         attempt: 0,
         failures: 0,
         generation: 1,
-        obtained_at: Some(at(START)),
-        expires_at: Some(at(START) + TimeDelta::days(10)),
+        obtained_at: Some(at(START).wall),
+        obtained_uptime: at(START).uptime,
+        expires_at: Some(at(START).wall + TimeDelta::days(10)),
         last_error: None,
     }
 }
@@ -72,7 +95,7 @@ fn exchange(
     row: &mut Credential,
     verdict: &Verdict,
     terms: &Terms,
-    now: Timestamp,
+    now: Reading,
 ) -> Vec<EventKind> {
     row.claim(0, now);
     kinds(&row.settle(verdict, false, terms, now))
@@ -88,7 +111,7 @@ fn a_grant_rests_until_monday_and_ends_an_incident() {
         [EventKind::Refreshed]
     );
     assert_eq!((row.generation, row.phase), (2, Phase::Resting));
-    let monday = at("2026-11-23T05:00:00Z");
+    let monday = at("2026-11-23T05:00:00Z").wall;
     assert!(row.due_at >= monday && row.due_at < monday + schedule::SPREAD);
 
     assert_eq!(
@@ -111,18 +134,16 @@ fn failures_call_at_most_twelve_times_in_the_first_hour_and_hourly_after() {
         row.name = name.to_owned();
         let mut now = at(START);
         let mut calls = Vec::new();
-        while now < at(START) + TimeDelta::days(2) {
-            calls.push(now);
+        let begin = now.wall;
+        while now.wall < begin + TimeDelta::days(2) {
+            calls.push(now.wall);
             exchange(&mut row, &retry(None), &terms, now);
-            now = row.ready_at(now).unwrap();
+            now = now + (row.ready_at(now).unwrap() - now.wall);
         }
         let hour = TimeDelta::hours(1);
-        let first = calls.iter().filter(|call| **call < at(START) + hour);
+        let first = calls.iter().filter(|call| **call < begin + hour);
         assert!(first.count() <= 12);
-        let later: Vec<_> = calls
-            .iter()
-            .filter(|call| **call >= at(START) + hour)
-            .collect();
+        let later: Vec<_> = calls.iter().filter(|call| **call >= begin + hour).collect();
         assert!(later.windows(2).all(|pair| *pair[1] - *pair[0] >= hour));
         assert!(later.len() > 20);
     }
@@ -134,7 +155,7 @@ fn a_retry_after_outlasts_the_ladder_and_force() {
     let mut row = rested();
     let now = at(START);
     exchange(&mut row, &retry(Some(7200)), &terms, now);
-    assert_eq!(row.ready_at(now), Some(now + TimeDelta::hours(2)));
+    assert_eq!(row.ready_at(now), Some(now.wall + TimeDelta::hours(2)));
     assert!(!row.may_be_forced(now + TimeDelta::minutes(119)));
     assert!(row.may_be_forced(now + TimeDelta::hours(2)));
 }
@@ -152,7 +173,7 @@ fn an_unconfirmed_token_is_sent_again_only_when_nothing_is_left_to_lose() {
         let Phase::Unconfirmed { resend_at } = row.phase else {
             panic!("{:?}", row.phase)
         };
-        assert_eq!(resend_at - now, resend);
+        assert_eq!(resend_at - now.wall, resend);
         assert_eq!(row.is_due(now), resend.is_zero());
         assert!(!row.may_be_forced(now));
     };
@@ -175,13 +196,13 @@ fn a_first_token_of_unknown_fate_spares_the_key_in_service() {
     };
     let now = at(START);
     exchange(&mut row, &unconfirmed(), &terms, now);
-    assert_eq!(row.ready_at(now), Some(now + TimeDelta::hours(7)));
+    assert_eq!(row.ready_at(now), Some(now.wall + TimeDelta::hours(7)));
 }
 
 #[test]
 fn a_grace_window_that_closed_meanwhile_is_not_relied_on() {
     let terms = terms(Rotation::Rotates, 30);
-    let check = |meanwhile: &dyn Fn(&mut Credential, Timestamp)| {
+    let check = |meanwhile: &dyn Fn(&mut Credential, Reading)| {
         let mut row = rested();
         let sent = at(START);
         exchange(&mut row, &unconfirmed(), &terms, sent);
@@ -191,7 +212,7 @@ fn a_grace_window_that_closed_meanwhile_is_not_relied_on() {
         assert!(row.is_due(late) && !row.may_be_forced(late));
         assert!(row.wait_out(&terms, late));
         assert!(!row.is_due(late));
-        let nothing_left = sent + TimeDelta::days(10) - TimeDelta::hours(1);
+        let nothing_left = sent + TimeDelta::days(10) + TimeDelta::hours(-1);
         assert!(row.is_due(nothing_left) && !row.wait_out(&terms, nothing_left));
     };
     check(&|_, _| {});
@@ -224,7 +245,7 @@ fn a_rejected_token_is_never_sent_again_but_a_new_one_is() {
         [EventKind::Dead]
     );
     assert_eq!(row.ready_at(now + TimeDelta::days(1000)), None);
-    row.renew(now);
+    row.renew(now.wall);
     assert!(row.is_due(now));
 
     row.claim(0, now);
@@ -235,31 +256,135 @@ fn a_rejected_token_is_never_sent_again_but_a_new_one_is() {
 #[test]
 fn a_clock_set_back_refreshes_once_and_keeps_promised_spans() {
     let terms = terms(Rotation::Rotates, 0);
+    let ten_years = TimeDelta::days(3650);
+    let ahead = set(at(START), ten_years);
+    let back = at(START) + TimeDelta::seconds(1);
     let mut row = rested();
-    let now = at(START) + TimeDelta::days(3650);
-    exchange(&mut row, &granted(), &terms, now);
-    let back = at(START);
+    exchange(&mut row, &granted(), &terms, ahead);
     assert!(row.is_due(back));
     exchange(&mut row, &granted(), &terms, back);
     assert!(!row.is_due(back));
 
-    exchange(&mut row, &retry(Some(600)), &terms, now);
-    let hour = back + TimeDelta::minutes(10);
-    assert_eq!(row.ready_at(back), Some(hour));
-    exchange(&mut row, &unconfirmed(), &terms, now);
-    assert!(!row.is_due(back));
+    exchange(&mut row, &retry(Some(600)), &terms, ahead);
+    for later in [0, 599] {
+        assert!(!row.is_due(at(START) + TimeDelta::seconds(later)));
+    }
+    assert!(row.is_due(at(START) + TimeDelta::seconds(600)));
+}
+
+/// A token of unknown fate whose access token lives ten days: it may be sent after that, less an hour.
+fn in_doubt(terms: &Terms, now: Reading) -> Credential {
+    let mut row = rested();
+    exchange(&mut row, &unconfirmed(), terms, now);
+    row
+}
+
+/// Whether `row` is exchanged at `now`; where it is looked at and waits, it waits from now on.
+fn is_sent(row: &mut Credential, terms: &Terms, now: Reading) -> bool {
+    row.is_due(now) && !row.wait_out(terms, now)
+}
+
+#[test]
+fn a_wall_clock_that_jumps_sends_no_unconfirmed_token_early_or_late() {
+    let safe = TimeDelta::days(10) - TimeDelta::hours(1);
+    let check = |jump: TimeDelta, grace| {
+        let terms = terms(Rotation::Rotates, grace);
+        // Before the exchange, between it and the resending, and there and back.
+        for (first, second) in [
+            (jump, jump),
+            (TimeDelta::zero(), jump),
+            (jump, TimeDelta::zero()),
+        ] {
+            let mut row = in_doubt(&terms, set(at(START), first) + TimeDelta::seconds(1));
+            if grace > 0 {
+                assert!(is_sent(
+                    &mut row,
+                    &terms,
+                    set(at(START), first) + TimeDelta::seconds(2)
+                ));
+            }
+            for (after, sent) in [
+                (TimeDelta::minutes(1), false),
+                (safe / 2, false),
+                (safe, true),
+            ] {
+                let now = set(at(START), second) + after;
+                assert_eq!(
+                    is_sent(&mut row, &terms, now),
+                    sent,
+                    "{jump} {second} {after}"
+                );
+            }
+        }
+    };
+    for days in [1, 40, 3650] {
+        check(TimeDelta::days(days), 0);
+        check(TimeDelta::days(days), 30);
+    }
+    // Back before the first day is no time to exchange anything.
+    check(-TimeDelta::days(1), 0);
+    check(-TimeDelta::days(19), 30);
+}
+
+#[test]
+fn after_a_restart_the_wall_clock_decides_and_makes_nobody_wait_for_years() {
+    let terms = terms(Rotation::Rotates, 30);
+    let safe = TimeDelta::days(10) - TimeDelta::hours(1);
+    let sent = at(START) + TimeDelta::seconds(1);
+    let restart = |row: &mut Credential, jump| {
+        let start = rebooted(set(sent + TimeDelta::minutes(5), jump));
+        assert!(!is_sent(row, &terms, start));
+        row.ready_at(start).unwrap() - start.wall
+    };
+    let mut row = in_doubt(&terms, sent);
+    let rest = safe - TimeDelta::seconds(1) - TimeDelta::minutes(5);
+    assert_eq!(restart(&mut row.clone(), TimeDelta::zero()), rest);
+    // One that was ten years ahead: its grace is over, and a whole life is waited for, once.
+    let ahead = set(sent, TimeDelta::days(3650));
+    let mut row_ahead = rested();
+    exchange(&mut row_ahead, &granted(), &terms, ahead);
+    exchange(&mut row_ahead, &unconfirmed(), &terms, ahead);
+    assert_eq!(restart(&mut row_ahead, TimeDelta::zero()), safe);
+    let later = rebooted(sent + TimeDelta::minutes(5)) + safe;
+    assert!(is_sent(&mut row_ahead, &terms, later));
+    // Two hours behind, as a board without a battery starts, and put right by the network.
+    assert!(restart(&mut row, TimeDelta::hours(-2)) <= safe);
+    let right = rebooted(sent + TimeDelta::minutes(5));
+    assert!(!is_sent(&mut row, &terms, right + TimeDelta::days(9)));
+    assert!(is_sent(&mut row, &terms, right + safe));
+}
+
+#[test]
+fn a_clock_set_back_lets_no_key_expire() {
+    let mut terms = terms(Rotation::Rotates, 0);
+    terms.refresh_before = Duration::from_mins(20);
+    let mut row = rested();
+    let hour = Verdict::Granted {
+        access_token: SecretString::from("access"),
+        lifetime: Duration::from_hours(1),
+    };
+    exchange(&mut row, &hour, &terms, at(START));
+    let check = |minutes: i64, back: i64, due| {
+        let now = set(at(START), TimeDelta::minutes(-back)) + TimeDelta::minutes(minutes);
+        assert_eq!(row.is_due(now), due, "after {minutes}, set back by {back}");
+    };
+    check(37, 0, false);
+    check(41, 0, true);
+    check(41, 50, false);
+    check(53, 50, true);
+    check(1, 62, true);
 }
 
 #[test]
 fn nothing_is_exchanged_before_the_program_was_made_or_while_parked() {
     let mut row = rested();
     row.since = at("2020-01-01T00:00:00Z");
-    row.due_at = row.since;
+    row.due_at = row.since.wall;
     assert!(!row.is_due(at("2026-10-31T23:59:59Z")));
     assert!(row.is_due(at(START)));
     row.since = at("2020-01-01T00:00:00Z");
     let early = row.since;
-    assert!(row.ready_at(early).unwrap() > early + TimeDelta::days(365));
+    assert!(row.ready_at(early).unwrap() > early.wall + TimeDelta::days(365));
     row.parked = true;
     assert!(!row.is_due(at(START)));
 }

@@ -29,8 +29,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often a gateway that cannot be used is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long an event is kept once every notifier is past it.
-const EVENTS_KEEP: TimeDelta = TimeDelta::days(30);
+/// How often old events are forgotten.
+const PRUNE: TimeDelta = TimeDelta::days(1);
 
 /// How long the last notices may take after everything else has stopped.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -151,10 +151,9 @@ async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::
             Err(error) => warn!(error = chain(&error), "our own state cannot be looked at"),
         }
         let now = clock.now();
-        if pruned.is_none_or(|pruned| now - pruned > TimeDelta::days(1)) {
+        if is_past(pruned, now) {
             pruned = Some(now);
-            let old = now - EVENTS_KEEP;
-            if let Err(error) = store.write(move |db| notice::prune(db, old)).await {
+            if let Err(error) = store.write(move |db| notice::prune(db, now)).await {
                 warn!(error = chain(&error), "old events cannot be forgotten");
             }
         }
@@ -163,6 +162,11 @@ async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
+}
+
+/// Whether events were last forgotten a day ago; a clock that was set back does not stop that for years.
+fn is_past(pruned: Option<Timestamp>, now: Timestamp) -> bool {
+    pruned.is_none_or(|pruned| (now - pruned).abs() > PRUNE)
 }
 
 /// Looks at the API's gateway as long as it cannot be used: a balancer that believes `/readyz` sends no
@@ -238,5 +242,29 @@ fn reloading() -> Vec<NotifyState<'static>> {
 fn tell_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!(%error, "systemd could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_events_are_forgotten_daily_also_by_a_clock_that_was_set_back() {
+        let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        assert!(is_past(None, now));
+        for (hours, past) in [
+            (1, false),
+            (24, false),
+            (25, true),
+            (-1, false),
+            (-87_600, true),
+        ] {
+            assert_eq!(
+                is_past(Some(now), now + TimeDelta::hours(hours)),
+                past,
+                "{hours}"
+            );
+        }
     }
 }

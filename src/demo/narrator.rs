@@ -83,7 +83,7 @@ impl<'a> Narrator<'a> {
 
     /// The credential may be refreshed, `why`.
     pub(super) fn due(&mut self, why: &str) -> Result<()> {
-        let now = self.stage.clock.now();
+        let now = self.stage.clock.read();
         ensure!(self.before.row.is_due(now), "{NAME} is not due");
         self.watch = self.stage.clock.stopwatch();
         let token = mask(self.before.token.expose_secret());

@@ -125,8 +125,9 @@ impl Row {
             }
             _ => {}
         }
-        let until = self.not_before?;
-        (until > now && until <= now + DAY + LONGEST).then_some(Step::Wait(until))
+        self.not_before
+            .filter(|until| is_ahead(*until, now))
+            .map(Step::Wait)
     }
 
     /// The next step with what lies behind the cursor.
@@ -194,7 +195,7 @@ impl Row {
     #[must_use]
     pub fn banned(&self, settings: &str, now: Timestamp) -> Option<Timestamp> {
         let stop = self.memory.stop.as_ref()?;
-        let until = stop.until.filter(|until| *until > now)?;
+        let until = stop.until.filter(|until| is_ahead(*until, now))?;
         (stop.settings == settings).then_some(until)
     }
 }
@@ -207,6 +208,11 @@ impl Plan {
             until,
         }
     }
+}
+
+/// Whether `until` is still to be waited for, and no farther away than any wait can be.
+fn is_ahead(until: Timestamp, now: Timestamp) -> bool {
+    until > now && until <= now + DAY + LONGEST
 }
 
 /// A minute, doubling to an hour, up to a quarter less: two notifiers do not knock together.

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::flight::lock;
 use super::{AGAIN, Refresher};
-use crate::clock::{SLICE, Timestamp};
+use crate::clock::{Reading, SLICE, Timestamp};
 use crate::credential::{Credential, Phase, Terms};
 use crate::exchange::{Sent, replay};
 use crate::provider::{self, Outcome, Verdict};
@@ -88,14 +88,17 @@ impl Refresher {
         let outcome = Arc::new(outcome);
         let mut complained = false;
         loop {
-            let now = self.clock.now();
+            let now = self.clock.read();
             match self.settle(&claimed, &outcome, &terms, now).await {
                 Ok(row) => {
                     log(&row, &outcome, &self.store);
                     self.forget(slot);
                     // Later than a slice the loop looks again by itself: a thousand settlings must not
                     // each make it read all rows.
-                    if row.ready_at(now).is_some_and(|ready| ready < now + SLICE) {
+                    if row
+                        .ready_at(now)
+                        .is_some_and(|ready| ready < now.wall + SLICE)
+                    {
                         self.wakers.refresh.notify_one();
                     }
                     break;
@@ -127,7 +130,7 @@ impl Refresher {
         claimed: &Credential,
         outcome: &Arc<Outcome>,
         terms: &Arc<Terms>,
-        now: Timestamp,
+        now: Reading,
     ) -> Result<Credential, store::Error> {
         let tokens = Tokens {
             access: match &outcome.verdict {
@@ -145,7 +148,8 @@ impl Refresher {
                 now,
             )
         };
-        self.store.settle(claimed.clone(), tokens, rule, now).await
+        let settled = self.store.settle(claimed.clone(), tokens, rule, now.wall);
+        settled.await
     }
 
     /// Settles the claims that an earlier process left, by what their slots hold.
@@ -178,8 +182,8 @@ impl Refresher {
             };
             let id = claimed.id;
             let outcome = aged(
-                judge(&sent, &terms.client, claimed.since),
-                self.clock.now() - claimed.since,
+                judge(&sent, &terms.client, claimed.since.wall),
+                self.clock.read().age_of(claimed.since),
             );
             self.conclude(claimed, outcome, &interrupted.slot, Arc::new(terms))
                 .await;

@@ -156,6 +156,7 @@ fn next_local(cron: &Cron, local: NaiveDateTime) -> Option<NaiveDateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::NaiveTime;
     use chrono_tz::{America, Asia, Australia, Europe, Pacific};
     use proptest::prelude::*;
 
@@ -240,6 +241,38 @@ mod tests {
         // Asked during the second pass through the hour.
         let next = ["2026-10-25T02:00:00Z", "2026-10-25T02:30:00Z"];
         check("*/30 * * * *", berlin, "2026-10-25T01:05:00Z", &next);
+    }
+
+    /// Between two local midnights, around every change of the clocks: each day's occurrence, or each
+    /// week's, comes once, whoever asks how often in between.
+    #[test]
+    fn a_week_in_which_the_clocks_change_has_every_occurrence_once() {
+        let changes = ["2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01"];
+        for zone in [Europe::Berlin, America::New_York, Asia::Shanghai] {
+            for (pattern, weekly) in [
+                ("30 2 * * *", 7),
+                ("30 1 * * *", 7),
+                ("0 3 * * *", 7),
+                ("0 5 * * 1", 1),
+                ("30 2 * * 0", 1),
+            ] {
+                let plan = Plan::parse(pattern, zone).unwrap();
+                for change in changes {
+                    let change: NaiveDate = change.parse().unwrap();
+                    let midnight = |days| {
+                        let local = (change + TimeDelta::days(days)).and_time(NaiveTime::MIN);
+                        local.and_local_timezone(zone).unwrap().to_utc()
+                    };
+                    let (mut now, end) = (midnight(-3) - TimeDelta::seconds(1), midnight(4));
+                    let mut met = std::collections::BTreeSet::new();
+                    while now < end {
+                        met.extend(plan.next_after(now).filter(|next| *next < end));
+                        now += TimeDelta::minutes(7);
+                    }
+                    assert_eq!(met.len(), weekly, "{pattern} in {zone} around {change}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::adopt::digest;
 use super::credential::{by_id, install_candidate, keep, refresh_token, rotate, row, save};
 use super::{Error, Lock, Slot, Slots, Store, notice};
-use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::clock::{Clock, Reading, Stopwatch, Timestamp};
 use crate::credential::{Credential, Phase, Told};
 use crate::secret::mask;
 
@@ -60,10 +60,12 @@ pub struct Tokens {
 }
 
 impl Claim {
-    /// Whether the claim is too old to be sent.
+    /// Whether the claim is too old to be sent at `now`: a stop-watch alone stands still during a suspend.
     #[must_use]
-    pub fn is_stale(&self) -> bool {
-        self.made.elapsed() > CLAIM_KEEPS
+    pub fn is_stale(&self, now: Reading) -> bool {
+        let elapsed = now.elapsed_since(self.credential.since);
+        let elapsed = elapsed.and_then(|elapsed| elapsed.to_std().ok());
+        self.made.elapsed().max(elapsed.unwrap_or_default()) > CLAIM_KEEPS
     }
 }
 
@@ -106,7 +108,7 @@ impl Store {
         }
         let key = self.key();
         let made = clock.stopwatch();
-        let now = clock.now();
+        let now = clock.read();
         let (credential, refresh_token) = self
             .write(move |db| {
                 let mut row = by_id(db, seen.id)?;

@@ -3,13 +3,14 @@
 //! Functions on a connection, run inside the store's transactions. The rules live in `credential.rs`
 //! and are only kept here; claims are made in `store/claim.rs`.
 
+use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::adopt::withheld;
 use super::ledger::{enter, owner};
 use super::{Error, notice};
-use crate::clock::Timestamp;
+use crate::clock::{Boot, Reading, Timestamp, Uptime};
 use crate::credential::{Credential, CredentialId, Phase};
 use crate::secret::{Place, StateKey};
 
@@ -24,16 +25,18 @@ pub fn all(db: &Connection) -> Result<Vec<Credential>, Error> {
 }
 
 /// Those that [`Credential::ready_at`] may find ready by `horizon`, by name: sparing the others, as a
-/// rule almost all, keeps a daemon at rest cheap. A clock that was set back makes every row one of them.
+/// rule almost all, keeps a daemon at rest cheap. A wall clock that was set back makes those rows one of
+/// them that were planned after what it shows, and those whose span has passed by the uptime.
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn ready_by(db: &Connection, horizon: Timestamp) -> Result<Vec<Credential>, Error> {
+pub fn ready_by(db: &Connection, horizon: Reading) -> Result<Vec<Credential>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT * FROM credential WHERE since > ?1 OR min(due_at, ifnull(resend_at, due_at)) <= ?1
-         ORDER BY name",
+        "SELECT * FROM credential WHERE since > ?1 OR due_at <= ?1 OR phase = 'unconfirmed'
+         OR (boot = ?2 AND since_uptime + due_at - since <= ?3) ORDER BY name",
     )?;
-    let rows = statement.query_map([horizon.timestamp_millis()], row)?;
+    let (boot, uptime) = columns(horizon.uptime);
+    let rows = statement.query_map(params![horizon.wall.timestamp_millis(), boot, uptime], row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -70,8 +73,13 @@ pub fn save(db: &Connection, row: &Credential) -> Result<(), Error> {
         Phase::Dead => ("dead", None, None),
     };
     let millis = |moment: Option<Timestamp>| moment.map(|moment| moment.timestamp_millis());
+    let (boot, since_uptime) = columns(row.since.uptime);
+    // Of an earlier boot it says nothing any more.
+    let (obtained_boot, obtained_uptime) = columns(row.obtained_uptime);
+    let obtained_uptime = obtained_uptime.filter(|_| boot == obtained_boot);
     db.prepare_cached(
-        "UPDATE credential SET parked = :parked, phase = :phase, since = :since, due_at = :due_at,
+        "UPDATE credential SET parked = :parked, phase = :phase, since = :since, boot = :boot,
+         since_uptime = :since_uptime, obtained_uptime = :obtained_uptime, due_at = :due_at,
          not_before = :not_before, resend_at = :resend_at, attempt = :attempt, slot = :slot,
          failures = :failures, generation = :generation, obtained_at = :obtained_at,
          expires_at = :expires_at, last_error = :last_error WHERE id = :id",
@@ -80,7 +88,10 @@ pub fn save(db: &Connection, row: &Credential) -> Result<(), Error> {
         ":id": row.id.0,
         ":parked": row.parked,
         ":phase": phase,
-        ":since": row.since.timestamp_millis(),
+        ":since": row.since.wall.timestamp_millis(),
+        ":boot": boot,
+        ":since_uptime": since_uptime,
+        ":obtained_uptime": obtained_uptime,
         ":due_at": row.due_at.timestamp_millis(),
         ":not_before": millis(row.not_before),
         ":resend_at": millis(resend_at),
@@ -103,11 +114,11 @@ pub fn postpone(
     db: &Connection,
     seen: &Credential,
     reason: &str,
-    now: Timestamp,
+    now: Reading,
 ) -> Result<(), Error> {
     let mut row = seen.clone();
     for (kind, detail) in row.postpone(reason, now) {
-        notice::record(db, now, Some(&row.name), kind, &detail)?;
+        notice::record(db, now.wall, Some(&row.name), kind, &detail)?;
     }
     change(db, seen, &row)
 }
@@ -299,14 +310,35 @@ pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
         name: row.get("name")?,
         parked: row.get("parked")?,
         phase,
-        since: now("since")?,
+        since: Reading {
+            wall: now("since")?,
+            uptime: uptime(row, "since_uptime")?,
+        },
         due_at: now("due_at")?,
         not_before: moment("not_before")?,
         attempt: row.get("attempt")?,
         failures: row.get("failures")?,
         generation: row.get("generation")?,
         obtained_at: moment("obtained_at")?,
+        obtained_uptime: uptime(row, "obtained_uptime")?,
         expires_at: moment("expires_at")?,
         last_error: row.get("last_error")?,
     })
+}
+
+/// An uptime's columns: its boot and the milliseconds since that.
+fn columns(uptime: Option<Uptime>) -> (Option<[u8; 16]>, Option<i64>) {
+    let boot = uptime.map(|uptime| uptime.boot.0);
+    let since_boot = uptime.map(|uptime| uptime.since_boot.num_milliseconds());
+    (boot, since_boot)
+}
+
+fn uptime(row: &Row<'_>, column: &str) -> Result<Option<Uptime>, rusqlite::Error> {
+    let boot: Option<[u8; 16]> = row.get("boot")?;
+    let millis: Option<i64> = row.get(column)?;
+    Ok(boot.zip(millis).and_then(|(boot, millis)| {
+        let since_boot = TimeDelta::try_milliseconds(millis)?;
+        let boot = Boot(boot);
+        Some(Uptime { boot, since_boot })
+    }))
 }

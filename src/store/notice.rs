@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -18,6 +19,9 @@ use crate::notify::{Detail, Event, EventKind};
 
 /// How many events one message can be made of; of the rest, refreshes first, only the number is told.
 const PAGE: i64 = 5000;
+
+/// How long an event is kept once every notifier is past it.
+pub const KEEP: TimeDelta = TimeDelta::days(30);
 
 /// Appends an event.
 ///
@@ -125,15 +129,15 @@ pub fn backlog(db: &Connection, cursor: i64) -> Result<Option<Backlog>, Error> {
     }))
 }
 
-/// Removes events before `before` that every notifier is done with; returns how many.
+/// Removes events that are [`KEEP`] old at `now` and that every notifier is done with; returns how many.
 ///
 /// # Errors
 /// When the state cannot be written.
-pub fn prune(db: &Connection, before: Timestamp) -> Result<usize, Error> {
+pub fn prune(db: &Connection, now: Timestamp) -> Result<usize, Error> {
     Ok(db.execute(
         "DELETE FROM event WHERE at < ?1
          AND id <= coalesce((SELECT min(cursor) FROM notifier), (SELECT max(id) FROM event))",
-        [before.timestamp_millis()],
+        [(now - KEEP).timestamp_millis()],
     )?)
 }
 

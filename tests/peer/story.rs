@@ -195,7 +195,7 @@ pub(crate) fn check(story: &mut Story, row: &Row) {
 
     if after == Wait {
         let row = story.world.row();
-        let wait = row.not_before.unwrap() - row.since;
+        let wait = row.not_before.unwrap() - row.since.wall;
         assert!((590..=600).contains(&wait.num_seconds()), "{order}: {wait}");
     }
 

@@ -15,5 +15,7 @@ mod interrupted;
 mod login;
 mod restored;
 mod schedule;
+mod time;
 mod trouble;
 mod unconfirmed;
+mod year;

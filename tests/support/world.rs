@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use keyfresh::clock::{Clock, Timestamp};
 use keyfresh::config::{self, ChannelRef, Config, CredentialSettings, Environment};
 use keyfresh::credential::Credential;
@@ -151,6 +152,25 @@ impl World {
         self.clock.set(self.clock.now() + span);
     }
 
+    /// Somebody sets the wall clock, the network's time for one; no time passes.
+    pub(crate) fn jump(&self, by: TimeDelta) {
+        self.clock.jump(by);
+    }
+
+    /// The machine is started anew, which takes no time, and the job with it.
+    pub(crate) async fn reboot(&mut self) {
+        self.stop();
+        self.clock.reboot();
+        self.parts().await;
+    }
+
+    /// A pass every minute, for so many.
+    pub(crate) async fn minutes(&mut self, count: u32) {
+        for _ in 0..count {
+            self.after(minutes(1)).await;
+        }
+    }
+
     /// The next pass happens this much later.
     pub(crate) async fn after(&mut self, span: Duration) {
         self.wait(span);
@@ -165,7 +185,7 @@ impl World {
 
     /// Lets time pass until `main` may be exchanged again.
     pub(crate) async fn wait_until_due(&mut self) {
-        let ready = self.row("main").await.ready_at(self.clock.now()).unwrap();
+        let ready = self.row("main").await.ready_at(self.clock.read()).unwrap();
         self.clock.set(ready);
     }
 
