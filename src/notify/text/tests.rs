@@ -5,9 +5,8 @@ use chrono::TimeDelta;
 use super::*;
 use crate::clock::Timestamp;
 use crate::credential::CredentialId;
+use crate::notify::Detail;
 use crate::notify::fold::{Counts, digest};
-use crate::notify::{Detail, Event};
-use crate::store::link::State;
 
 const NOW: &str = "2026-11-20T08:00:00Z";
 
@@ -205,6 +204,35 @@ fn a_thousand_deaths_make_one_message_that_fits() {
                 assert!(message.body.chars().count() <= content, "{}", message.body);
                 assert!(message.body.contains("keyfresh credential replace"));
                 assert!(!message.body.contains('\u{0}'));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thousand_of_each_kind_at_once_fit() {
+    let names = |kind: EventKind| {
+        (1..=1000).map(move |id| {
+            let name = format!("credential_with_a_long_name_{id:04}_{}", kind.word());
+            let detail = Detail {
+                channel: (kind == EventKind::Conflict).then_some(id),
+                token: Some("eyJh…x4Qw".into()),
+                generation: Some(7),
+                ..failed(&"<&>".repeat(500), Some("2026-11-20T08:03:00Z"))
+            };
+            event(id, &name, kind, detail)
+        })
+    };
+    let all: Vec<_> = EventKind::WORST_FIRST.into_iter().flat_map(names).collect();
+    for locale in [Locale::Chinese, Locale::English] {
+        for format in [Format::Html, Format::Text, Format::Markdown] {
+            for content in [20_000, 700] {
+                let mut style = style(locale, format);
+                style.limits.content = content;
+                let message = told(&all, &Links::new(), &style);
+                assert!(message.title.chars().count() <= 100);
+                let length = message.body.chars().count();
+                assert!(length <= content, "{length}: {}", message.body);
             }
         }
     }
