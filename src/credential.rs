@@ -171,9 +171,7 @@ impl Credential {
                 self.retry(&format!("{code}, with a new refresh token"), None, now)
             }
             Verdict::Unconfirmed { reason } if rotated => self.retry(reason, None, now),
-            Verdict::Unconfirmed { reason } => {
-                self.unconfirmed(reason, now.recall(doubt.unwrap_or(claimed)), terms, now)
-            }
+            Verdict::Unconfirmed { reason } => self.unconfirmed(reason, doubt, claimed, terms, now),
             Verdict::Rejected { code } => self.rejected(code, doubt.is_some()),
         }
     }
@@ -265,10 +263,12 @@ impl Credential {
     fn unconfirmed(
         &mut self,
         reason: &str,
-        begun: Reading,
+        doubt: Option<Reading>,
+        claimed: Reading,
         terms: &Terms,
         now: Reading,
     ) -> Vec<Told> {
+        let begun = now.recall(doubt.unwrap_or(claimed));
         self.fail(reason);
         let soon = if self.failures == 1 {
             now.wall
@@ -281,7 +281,10 @@ impl Credential {
             self.nothing_left_to_lose(begun, terms, now).max(soon)
         };
         self.doubt(begun, resend_at);
-        vec![self.told(EventKind::Unconfirmed, Some(resend_at))]
+        // One alert for an incident, and one more when the time of sending it again at once is over.
+        let is_news = doubt.is_none() || resend_at > soon;
+        let told = self.told(EventKind::Unconfirmed, Some(resend_at));
+        is_news.then_some(told).into_iter().collect()
     }
 
     fn doubt(&mut self, begun: Reading, resend_at: Timestamp) {

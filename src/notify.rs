@@ -141,6 +141,12 @@ impl EventKind {
             .find(|kind| kind.word() == word)
     }
 
+    /// Whether it asks a person to act; the others only keep one informed.
+    #[must_use]
+    pub fn is_pressing(self) -> bool {
+        matches!(self, Self::Dead | Self::Conflict | Self::Unconfirmed)
+    }
+
     /// Its place in [`WORST_FIRST`](Self::WORST_FIRST).
     #[must_use]
     pub fn rank(self) -> usize {

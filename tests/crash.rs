@@ -12,6 +12,7 @@ use std::process::Command;
 
 use keyfresh::clock::Clock;
 use keyfresh::demo::authority::{Fault, Ruling};
+use keyfresh::demo::sink::Manner;
 use rusqlite::Connection;
 use support::daemon::Daemon;
 use support::gate::{Gate, Part, Stop};
@@ -304,26 +305,26 @@ fn after_the_answer_is_settled() {
         "the notice has arrived, it is not answered",
         true,
         |world| {
-            world.installation.sink.hold(true);
+            world.installation.sink.behave(Manner::Withhold);
             world.due();
             until("the notice has arrived", || {
                 (world.installation.sink.titles().len() == 2).then_some(())
             });
             world.kill();
-            world.installation.sink.hold(false);
+            world.installation.sink.behave(Manner::Accept);
         },
     ));
     row(check(
         "the notice is answered, the cursor is not saved",
         true,
         |world| {
-            world.installation.sink.hold(true);
+            world.installation.sink.behave(Manner::Withhold);
             world.due();
             until("the notice has arrived", || {
                 (world.installation.sink.titles().len() == 2).then_some(())
             });
             let state = world.lock_state();
-            world.installation.sink.hold(false);
+            world.installation.sink.behave(Manner::Accept);
             world.daemon().waits_for_a_lock("state");
             world.kill();
             drop(state);

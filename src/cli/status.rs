@@ -1,20 +1,24 @@
-//! `keyfresh status`: every credential, for people or as JSON.
+//! `keyfresh status`: every credential and every notifier, for people or as JSON.
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::TELL;
 use crate::clock::{Clock, Reading, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, NotifierSettings};
 use crate::credential::{Credential, Phase};
 use crate::notify::Cause;
+use crate::notify::step::{Row, Step};
 use crate::store::link::{Link, State};
-use crate::store::{self, Lock, Store};
+use crate::store::{self, Lock, Store, notice};
 
 /// What `status --json` prints; times are RFC 3339 UTC.
 #[derive(Serialize)]
 struct Report {
     credentials: Vec<CredentialReport>,
+    notifiers: Vec<NotifierReport>,
     daemon: DaemonReport,
 }
 
@@ -46,6 +50,17 @@ struct ChannelReport {
 }
 
 #[derive(Serialize)]
+struct NotifierReport {
+    name: String,
+    /// `ready`, `waiting` or `stopped`.
+    state: &'static str,
+    until: Option<Timestamp>,
+    reason: Option<String>,
+    failures: u32,
+    untold: usize,
+}
+
+#[derive(Serialize)]
 struct DaemonReport {
     running: bool,
     pid: Option<u32>,
@@ -55,13 +70,19 @@ struct DaemonReport {
 pub(super) struct Rows {
     pub(super) credentials: Vec<Credential>,
     links: Vec<Link>,
+    /// By name, with how many events each has not told.
+    notifiers: BTreeMap<String, (usize, Row)>,
 }
 
 impl Rows {
     pub(super) async fn read(store: &Store) -> Result<Self, store::Error> {
         store
             .read(|db| {
+                let counted = |(name, row)| Ok((name, (notice::untold(db, &row)?, row)));
+                let notifiers = notice::rows(db)?.into_iter().map(counted);
+                let notifiers: Result<_, store::Error> = notifiers.collect();
                 Ok(Self {
+                    notifiers: notifiers?,
                     credentials: store::credential::all(db)?,
                     links: store::link::all(db)?,
                 })
@@ -107,6 +128,9 @@ pub(super) fn run(config: &Config, name: Option<&str>, json: bool) -> Result<boo
             return Err(store::Error::Unknown(name.to_owned()).into());
         }
     }
+    let now = Clock::system().read();
+    let notifiers = notifiers(config, &store, &rows, now.wall);
+    let is_mute = notifiers.iter().any(|notifier| notifier.state == "stopped");
     let holder = Lock::holder(&config.state_dir)?;
     if json {
         let report = Report {
@@ -115,6 +139,7 @@ pub(super) fn run(config: &Config, name: Option<&str>, json: bool) -> Result<boo
                 .iter()
                 .map(|row| report(&rows, row))
                 .collect(),
+            notifiers,
             daemon: DaemonReport {
                 running: holder.is_some(),
                 pid: holder.map(|holder| holder.pid),
@@ -122,13 +147,71 @@ pub(super) fn run(config: &Config, name: Option<&str>, json: bool) -> Result<boo
         };
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print(config, &rows, Clock::system().read());
+        print(config, &rows, now);
+        for notifier in &notifiers {
+            notifier.print(config);
+        }
         match holder {
             Some(holder) => println!("running: {holder}"),
             None => println!("not running"),
         }
     }
-    Ok(!rows.credentials.iter().any(|row| rows.needs_a_person(row)))
+    Ok(!is_mute && !rows.credentials.iter().any(|row| rows.needs_a_person(row)))
+}
+
+/// Those that are configured and were ever started.
+fn notifiers(config: &Config, store: &Store, rows: &Rows, now: Timestamp) -> Vec<NotifierReport> {
+    let report = |settings: &NotifierSettings| {
+        let (untold, row) = rows.notifiers.get(&settings.name)?;
+        let identity = settings.notifier().identity();
+        let barred = row.barred(&store.key().fingerprint(&identity).to_string(), now);
+        let stop = row.memory.stop.as_ref().filter(|_| barred.is_some());
+        let (state, until) = match barred {
+            Some(Step::Stopped { .. }) => ("stopped", None),
+            Some(Step::Wait(until)) => ("waiting", Some(until)),
+            _ => ("ready", None),
+        };
+        Some(NotifierReport {
+            name: settings.name.clone(),
+            state,
+            until,
+            reason: stop.map(|stop| stop.reason.clone()),
+            failures: row.tries,
+            untold: *untold,
+        })
+    };
+    config.notifiers.iter().filter_map(report).collect()
+}
+
+impl NotifierReport {
+    fn print(&self, config: &Config) {
+        println!(
+            "notifier {}: {}, {} events not told",
+            self.name, self.state, self.untold
+        );
+        if let Some(until) = self.until {
+            println!("  until         {}", time(config, until));
+        }
+        if self.failures > 0 {
+            println!("  failures      {} in a row", self.failures);
+        }
+        if let Some(reason) = &self.reason {
+            println!("  last error    {reason}");
+        }
+        if self.state == "stopped" {
+            println!(
+                "                mend its account or settings, then run `keyfresh notify test {}`",
+                self.name
+            );
+        }
+    }
+}
+
+fn time(config: &Config, moment: Timestamp) -> String {
+    moment
+        .with_timezone(&config.schedule.timezone)
+        .format("%Y-%m-%d %H:%M %Z")
+        .to_string()
 }
 
 pub(super) fn phase(row: &Credential) -> &'static str {
@@ -172,15 +255,7 @@ fn report(rows: &Rows, row: &Credential) -> CredentialReport {
 
 fn print(config: &Config, rows: &Rows, now: Reading) {
     let time = |moment: Option<Timestamp>| {
-        moment.map_or_else(
-            || "–".to_owned(),
-            |moment| {
-                moment
-                    .with_timezone(&config.schedule.timezone)
-                    .format("%Y-%m-%d %H:%M %Z")
-                    .to_string()
-            },
-        )
+        moment.map_or_else(|| "–".to_owned(), |moment| time(config, moment))
     };
     if rows.credentials.is_empty() {
         println!("no credentials: add [credentials.NAME] to the configuration");

@@ -233,6 +233,27 @@ fn an_unconfirmed_token_with_an_expired_key_is_sent_again_at_once_then_by_the_la
 }
 
 #[test]
+fn an_outcome_that_stays_unknown_is_told_once_and_again_when_a_grace_is_over() {
+    let told_of_50 = |rotation, grace| {
+        let (terms, mut row, mut now) = (terms(rotation, grace), rested(), at(START));
+        let mut told = Vec::new();
+        for _ in 0..50 {
+            told.extend(exchange(&mut row, &unconfirmed(), &terms, now));
+            now = now + (row.ready_at(now).unwrap() - now.wall);
+        }
+        told.extend(exchange(&mut row, &granted(), &terms, now));
+        told
+    };
+    let unknown = EventKind::Unconfirmed;
+    let well = [EventKind::Recovered, EventKind::Refreshed];
+    let once = [vec![unknown], well.to_vec()].concat();
+    assert_eq!(told_of_50(Rotation::Keeps, 0), once);
+    assert_eq!(told_of_50(Rotation::Rotates, 0), once);
+    let twice = [vec![unknown], once].concat();
+    assert_eq!(told_of_50(Rotation::Rotates, 600), twice);
+}
+
+#[test]
 fn a_rejected_token_is_never_sent_again_but_a_new_one_is() {
     let terms = terms(Rotation::Rotates, 0);
     let rejected = Verdict::Rejected {

@@ -3,12 +3,13 @@
 //!
 //! All or nothing: a configuration with a problem changes nothing, and what needs a restart is named.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::{Parts, couriers};
@@ -23,7 +24,7 @@ use crate::tls::Identity;
 pub(super) struct Reloader {
     config: Config,
     telemetry: Telemetry,
-    couriers: JoinSet<()>,
+    couriers: HashMap<String, JoinHandle<()>>,
     stop: watch::Sender<bool>,
     identity: Option<watch::Sender<Identity>>,
 }
@@ -34,7 +35,7 @@ impl Reloader {
             identity: config.api.tls.clone().map(watch::Sender::new),
             config,
             telemetry,
-            couriers: JoinSet::new(),
+            couriers: HashMap::new(),
             stop: watch::Sender::new(false),
         };
         this.start(parts.couriers.clone(), parts);
@@ -81,7 +82,6 @@ impl Reloader {
         if let (Some(shown), Some(identity)) = (&self.identity, &config.api.tls) {
             shown.send_replace(identity.clone());
         }
-        self.halt().await;
         self.start(fresh, parts);
         Ok(())
     }
@@ -107,21 +107,36 @@ impl Reloader {
         }
     }
 
+    /// Exchanges the notifiers for others. Each begins when the one of its name has ended, which a slow
+    /// service may delay: a reload does not wait for that, and no message is sent by both.
     fn start(&mut self, couriers: Vec<Arc<Courier>>, parts: &Parts) {
+        self.stop.send_replace(true);
         self.stop = watch::Sender::new(false);
+        let mut before = std::mem::take(&mut self.couriers);
         for courier in couriers {
-            let news = parts.wakers.notices.subscribe();
-            self.couriers
-                .spawn(courier.run(news, self.stop.subscribe()));
+            let name = courier.name().to_owned();
+            let predecessor = before.remove(&name);
+            let (news, stop) = (parts.wakers.notices.subscribe(), self.stop.subscribe());
+            let succession = async move {
+                if let Some(predecessor) = predecessor {
+                    ended(predecessor).await;
+                }
+                courier.run(news, stop).await;
+            };
+            self.couriers.insert(name, tokio::spawn(succession));
         }
     }
 
     async fn halt(&mut self) {
         self.stop.send_replace(true);
-        while let Some(ended) = self.couriers.join_next().await {
-            if let Err(error) = ended {
-                error!(error = chain(&error), "a notifier's loop ended in a panic");
-            }
+        for (_, courier) in self.couriers.drain() {
+            ended(courier).await;
         }
+    }
+}
+
+async fn ended(courier: JoinHandle<()>) {
+    if let Err(error) = courier.await {
+        error!(error = chain(&error), "a notifier's loop ended in a panic");
     }
 }

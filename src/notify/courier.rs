@@ -18,8 +18,10 @@ use crate::http::Http;
 use crate::store::{self, Store, notice};
 use crate::telemetry::chain;
 
-/// How long after an event others are waited for, so that one wave makes one message.
+/// How long after an event others are waited for, so that one wave makes one message; a wave that goes
+/// on and on makes one of each [`WAVE`].
 const FOLD: Duration = Duration::from_secs(3);
+const WAVE: Duration = Duration::from_mins(2);
 
 /// How long a loop that cannot read or write its row lets the state alone.
 const AILING: Duration = Duration::from_mins(1);
@@ -113,7 +115,7 @@ impl Courier {
         tokio::pin!(stopped);
         loop {
             tokio::select! {
-                () = self.clock.pause(FOLD) => {}
+                () = self.lull(&mut news) => {}
                 () = &mut stopped => break,
             }
             news.mark_unchanged();
@@ -128,20 +130,26 @@ impl Courier {
         }
     }
 
+    /// Waits until a wave of news is over, or has lasted for long.
+    async fn lull(&self, news: &mut watch::Receiver<()>) {
+        let wave = self.clock.stopwatch();
+        while wave.elapsed() < WAVE {
+            tokio::select! {
+                () = self.clock.pause(FOLD) => break,
+                () = heard(news) => {}
+            }
+        }
+    }
+
     /// Waits until another look is worth while.
     async fn rest(&self, outcome: Result<Outcome, store::Error>, news: &mut watch::Receiver<()>) {
-        let heard = async {
-            if news.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         match outcome {
             Ok(Outcome::Sent) => {}
-            Ok(Outcome::Idle | Outcome::Stopped { .. }) => heard.await,
+            Ok(Outcome::Idle | Outcome::Stopped { .. }) => heard(news).await,
             Ok(Outcome::Waiting { until, .. }) => tokio::select! {
                 () = self.clock.sleep_until(until) => {}
                 // A test that a person had sent may end the wait.
-                () = heard => {}
+                () = heard(news) => {}
             },
             Err(error) => {
                 self.complain(&error);
@@ -155,12 +163,10 @@ impl Courier {
     /// # Errors
     /// When the state cannot be read or written.
     pub async fn flush(&self) -> Result<Outcome, store::Error> {
-        let (plan, now) = (Arc::clone(&self.plan), self.clock.now());
-        let step = self.store.read(move |db| next(db, &plan, now)).await?;
-        match step {
+        match self.step().await? {
             None => Ok(Outcome::Idle),
             Some(Step::Skip { cursor }) => {
-                self.change(move |row| row.cursor = cursor).await?;
+                self.change(move |row| row.passed(cursor)).await?;
                 Ok(Outcome::Idle)
             }
             Some(Step::Wait(until)) => Ok(Outcome::Waiting {
@@ -170,6 +176,32 @@ impl Courier {
             Some(Step::Stopped { reason }) => Ok(Outcome::Stopped { reason }),
             Some(Step::Send { message, cursor }) => self.attempt(message, cursor).await,
         }
+    }
+
+    /// What to do now, if there is anything to tell. The state's thread only reads, and a long backlog
+    /// only if something may be sent: claims wait behind it.
+    async fn step(&self) -> Result<Option<Step>, store::Error> {
+        let (plan, now) = (&self.plan, self.clock.now());
+        let name = plan.name.clone();
+        let look = move |db: &rusqlite::Connection| {
+            let row = notice::row(db, &name)?;
+            row.map(|row| Ok((notice::untold(db, &row)?, row)))
+                .transpose()
+        };
+        let Some((1.., row)) = self.store.read(look).await? else {
+            return Ok(None);
+        };
+        if let Some(barred) = row.barred(&plan.settings, now) {
+            return Ok(Some(barred));
+        }
+        let name = plan.name.clone();
+        let read = move |db: &rusqlite::Connection| {
+            // Once more: old events may have become a part of it.
+            let row = notice::row(db, &name)?.unwrap_or_default();
+            Ok((notice::backlog(db, &row)?, row))
+        };
+        let (backlog, row) = self.store.read(read).await?;
+        Ok(backlog.map(|backlog| row.next(&backlog, plan, now)))
     }
 
     /// Sends a test message at once, also by a notifier that waits or is stopped; acceptance sets it
@@ -278,16 +310,11 @@ impl Courier {
     }
 }
 
-fn next(
-    db: &rusqlite::Connection,
-    plan: &Plan,
-    now: Timestamp,
-) -> Result<Option<Step>, store::Error> {
-    let Some(row) = notice::row(db, &plan.name)? else {
-        return Ok(None);
-    };
-    let backlog = notice::backlog(db, row.cursor)?;
-    Ok(backlog.map(|backlog| row.next(&backlog, plan, now)))
+/// Waits for news; for ever, if nobody is left who could have some.
+async fn heard(news: &mut watch::Receiver<()>) {
+    if news.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 #[cfg(test)]

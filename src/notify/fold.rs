@@ -1,8 +1,8 @@
 //! Many events into what a person needs to hear once.
 //!
 //! Pure; called by `step.rs`. Per credential the end of the story counts: an incident that is over is
-//! told as its recovery, several refreshes as the last of them. Events older than [`STALE`] and those
-//! beyond what one reading holds are only counted. What a notifier does not want still takes part in
+//! told as its recovery, several refreshes as the last of them, one that comes and goes with how often.
+//! Events older than [`STALE`] and those beyond what one reading holds are only counted. What a notifier does not want still takes part in
 //! the folding: an unwanted success ends a wanted incident.
 
 use std::collections::BTreeMap;
@@ -36,14 +36,26 @@ pub struct Entry<'a> {
     pub event: &'a Event,
     /// When the incident began, if it is or was one.
     pub since: Option<Timestamp>,
+    /// When it ended; [`event`](Self::event) may be a later refresh.
+    pub ended: Option<Timestamp>,
     /// How many events of this kind it stands for.
     pub count: usize,
+    /// How often an incident followed a recovery.
+    pub relapses: usize,
+}
+
+impl Digest<'_> {
+    /// Whether something is told that a person has to act on.
+    #[must_use]
+    pub fn is_pressing(&self) -> bool {
+        self.entries.iter().any(|entry| entry.kind.is_pressing())
+    }
 }
 
 /// Folds `events`, oldest first, and the counts of those before them; none if nothing is wanted.
 #[must_use]
 pub fn digest<'a>(
-    events: &'a [Event],
+    events: impl IntoIterator<Item = &'a Event>,
     earlier: &Counts,
     wanted: &[EventKind],
     now: Timestamp,
@@ -74,6 +86,9 @@ struct Course<'a> {
     incident: Option<Entry<'a>>,
     refreshed: Option<Entry<'a>>,
     recovered: Option<Entry<'a>>,
+    is_ill: bool,
+    has_recovered: bool,
+    relapses: usize,
     conflicts: BTreeMap<Option<i64>, Entry<'a>>,
     daemon: BTreeMap<EventKind, Entry<'a>>,
 }
@@ -84,10 +99,14 @@ impl<'a> Course<'a> {
             kind: event.kind,
             event,
             since: None,
+            ended: None,
             count: 1,
+            relapses: 0,
         };
         match event.kind {
             EventKind::Failing | EventKind::Unconfirmed | EventKind::Dead => {
+                self.relapses += usize::from(self.has_recovered && !self.is_ill);
+                self.is_ill = true;
                 if wanted.contains(&event.kind) {
                     let begun = self.incident.and_then(|incident| incident.since);
                     self.incident = Some(Entry {
@@ -102,9 +121,14 @@ impl<'a> Course<'a> {
                 self.end_incident(entry);
             }
             EventKind::Recovered => {
+                self.has_recovered = true;
                 self.end_incident(entry);
-                let since = self.recovered.and_then(|told| told.since);
-                self.recovered = Some(Entry { since, ..entry });
+                let told = self.recovered.unwrap_or(entry);
+                self.recovered = Some(Entry {
+                    since: told.since,
+                    ended: told.ended,
+                    ..entry
+                });
             }
             EventKind::Conflict => {
                 let channel = event.detail.channel;
@@ -120,10 +144,13 @@ impl<'a> Course<'a> {
 
     /// A success after an incident is a recovery even before its own event comes.
     fn end_incident(&mut self, success: Entry<'a>) {
+        self.has_recovered |= self.is_ill;
+        self.is_ill = false;
         if let Some(incident) = self.incident.take() {
             self.recovered = Some(Entry {
                 kind: EventKind::Recovered,
                 since: incident.since,
+                ended: Some(success.event.at),
                 ..success
             });
         }
@@ -150,9 +177,11 @@ impl<'a> Course<'a> {
             .conflicts
             .into_values()
             .chain(self.daemon.into_values());
-        [self.incident, recovered, refreshed]
-            .into_iter()
-            .flatten()
+        let relapses = self.relapses;
+        let course = [self.incident, recovered].into_iter().flatten();
+        course
+            .map(move |entry| Entry { relapses, ..entry })
+            .chain(refreshed)
             .chain(several)
     }
 }
@@ -203,6 +232,9 @@ mod tests {
             if entry.count > 1 {
                 write!(told, " x{}", entry.count).unwrap();
             }
+            if entry.relapses > 0 {
+                write!(told, " again {}", entry.relapses).unwrap();
+            }
             if let Some(hours) = since {
                 write!(told, " -{hours}h").unwrap();
             }
@@ -234,7 +266,13 @@ mod tests {
         check(&[("a", Failing), ("a", Recovered)], "a recovered #2 -2h; ");
         check(
             &[("a", Failing), ("a", Recovered), ("a", Failing)],
-            "a failing #3 -1h; ",
+            "a failing #3 again 1 -1h; ",
+        );
+        let wave = [("a", Failing), ("a", Recovered), ("a", Refreshed)];
+        check(&wave.repeat(20), "a recovered #60 x20 again 19 -3h; ");
+        check(
+            &[("a", Recovered), ("a", Failing), ("a", Dead)],
+            "a dead #3 again 1 -2h; ",
         );
         check(
             &[("a", Refreshed), ("a", Unconfirmed)],

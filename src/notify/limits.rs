@@ -15,6 +15,10 @@ use crate::clock::Timestamp;
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 const HOUR: TimeDelta = TimeDelta::hours(1);
 
+/// How many messages of a day go at once though they ask nobody to act; later ones come hourly, so that
+/// a credential that fails and recovers all day is not a hundred messages.
+const AT_ONCE: usize = 12;
+
 /// What a service allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -40,6 +44,8 @@ pub struct Tally {
     day: NaiveDate,
     /// Requests in that day.
     today: usize,
+    /// Messages accepted in that day.
+    told: usize,
     /// The requests of the last hour, oldest first: when, and what content.
     hour: Vec<(Timestamp, String)>,
 }
@@ -82,12 +88,21 @@ impl Tally {
         }
     }
 
+    /// The moment that a message has to wait for if it asks nobody to act, if there is one.
+    #[must_use]
+    pub fn calm_until(&self, limits: &Limits, now: Timestamp) -> Option<Timestamp> {
+        let is_late = self.day == day(limits, now) && self.told >= AT_ONCE;
+        let (at, _) = self.recent(HOUR, now).last().filter(|_| is_late)?;
+        Some(*at + HOUR).filter(|until| *until > now)
+    }
+
     /// Counts a request that is about to be sent.
     pub fn sending(&mut self, limits: &Limits, content: &str, now: Timestamp) {
         let today = day(limits, now);
         if self.day != today {
             self.day = today;
             self.today = 0;
+            self.told = 0;
         }
         self.today += 1;
         self.hour = self.recent(HOUR, now).cloned().collect();
@@ -99,6 +114,11 @@ impl Tally {
         if let Some((at, _)) = self.hour.last_mut() {
             *at = now.max(*at);
         }
+    }
+
+    /// The last request brought its message home.
+    pub fn accepted(&mut self) {
+        self.told += 1;
     }
 
     /// The requests of the last `window`; those dated later than `now` only as far as a window ahead,
@@ -243,10 +263,32 @@ mod tests {
         let full = Tally {
             day: day(&LIMITS, midnight - MINUTE),
             today: 200,
-            hour: Vec::new(),
+            ..Tally::default()
         };
         let waits = full.may_send(&LIMITS, "a", midnight - MINUTE);
         assert_eq!(waits, Err(midnight));
+    }
+
+    #[test]
+    fn after_a_dozen_messages_what_asks_for_nothing_comes_hourly() {
+        let mut tally = Tally::default();
+        let mut now = at("2026-11-20T08:00:00Z");
+        for number in 0..12 {
+            assert_eq!(tally.calm_until(&LIMITS, now), None);
+            tally.sending(&LIMITS, &number.to_string(), now);
+            tally.accepted();
+            now += MINUTE;
+        }
+        let free = now - MINUTE + HOUR;
+        assert_eq!(tally.calm_until(&LIMITS, now), Some(free));
+        assert_eq!(tally.may_send(&LIMITS, "pressing", now), Ok(()));
+        assert_eq!(tally.calm_until(&LIMITS, free), None);
+        // What was not accepted disturbed nobody.
+        let mut tally = Tally::default();
+        for number in 0..50 {
+            tally.sending(&LIMITS, &number.to_string(), now);
+        }
+        assert_eq!(tally.calm_until(&LIMITS, now), None);
     }
 
     #[test]

@@ -60,6 +60,9 @@ impl Format {
             let heading = self.escape(&block.heading);
             match (self, heading.is_empty()) {
                 (Self::Html, true) => format!("<p>{lines}</p>"),
+                (Self::Html, false) if lines.is_empty() => format!("<h4>{heading}</h4>"),
+                (Self::Text, false) if lines.is_empty() => heading,
+                (Self::Markdown, false) if lines.is_empty() => format!("#### {heading}"),
                 (Self::Html, false) => format!("<h4>{heading}</h4><p>{lines}</p>"),
                 (_, true) => lines,
                 (Self::Text, false) => format!("{heading}\n{lines}"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::SubsecRound as _;
 use serde::{Deserialize, Serialize};
 
-use super::fold::{self, Counts};
+use super::fold::{self, Counts, Digest};
 use super::limits::{self, Tally};
 use super::text::{self, Links, Style};
 use super::{Delivery, Event, EventKind, Message};
@@ -45,6 +45,18 @@ pub struct Memory {
     /// Why the notifier is stopped, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// What was forgotten behind its cursor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
+}
+
+/// Events that were removed for their age before the service took them: their number is still told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// How many of each kind.
+    pub counts: Counts,
+    /// The newest one's id.
+    pub last: i64,
 }
 
 /// A refusal that another try would only make worse.
@@ -64,11 +76,11 @@ pub struct Stop {
 pub struct Backlog {
     /// The events, oldest first.
     pub events: Vec<Event>,
-    /// The others, more than one reading holds.
+    /// The others: those that were missed, and more than one reading holds.
     pub earlier: Counts,
     /// The newest event's id: the cursor once all this is told.
     pub last: i64,
-    /// The links of the credentials that were refreshed.
+    /// The links of the credentials that were refreshed or had a conflict.
     pub links: Links,
 }
 
@@ -134,15 +146,36 @@ impl Row {
     #[must_use]
     pub fn next(&self, backlog: &Backlog, plan: &Plan, now: Timestamp) -> Step {
         let cursor = backlog.last.max(self.cursor);
-        match fold::digest(&backlog.events, &backlog.earlier, &plan.events, now) {
+        let (mut events, mut earlier) = (Vec::new(), backlog.earlier.clone());
+        for event in &backlog.events {
+            if text::is_settled(event, &backlog.links) {
+                *earlier.entry(event.kind).or_default() += 1;
+            } else {
+                events.push(event);
+            }
+        }
+        match fold::digest(events, &earlier, &plan.events, now) {
             None => Step::Skip { cursor },
             Some(digest) => self
                 .barred(&plan.settings, now)
+                .or_else(|| self.pause(&digest, plan, now))
                 .unwrap_or_else(|| Step::Send {
                     message: text::message(&digest, &backlog.links, &plan.style),
                     cursor,
                 }),
         }
+    }
+
+    /// What asks nobody to act waits on a day that had many messages.
+    fn pause(&self, digest: &Digest<'_>, plan: &Plan, now: Timestamp) -> Option<Step> {
+        let until = self.memory.tally.calm_until(&plan.style.limits, now);
+        until.filter(|_| !digest.is_pressing()).map(Step::Wait)
+    }
+
+    /// Everything up to `cursor` is told, or nothing that is wanted.
+    pub fn passed(&mut self, cursor: i64) {
+        self.cursor = self.cursor.max(cursor);
+        self.memory.missed.take_if(|missed| missed.last <= cursor);
     }
 
     /// Counts the request that is about to be sent, if the service's limits allow one now.
@@ -170,7 +203,8 @@ impl Row {
         self.not_before = None;
         match delivery {
             Delivery::Accepted { .. } => {
-                self.cursor = self.cursor.max(cursor);
+                self.passed(cursor);
+                self.memory.tally.accepted();
                 self.tries = 0;
             }
             Delivery::Later { after, .. } => {

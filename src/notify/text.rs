@@ -17,9 +17,9 @@ use self::item::name;
 use self::phrases::{Phrases, clip, fill, text};
 use super::fold::{Digest, Entry};
 use super::markup::{Block, Line};
-use super::{Cause, EventKind, Format, Limits, Locale, Message};
+use super::{Cause, Event, EventKind, Format, Limits, Locale, Message};
 use crate::clock::Timestamp;
-use crate::store::link::Link;
+use crate::store::link::{Link, State};
 
 /// The links of each credential, by its name.
 pub type Links = BTreeMap<String, Vec<Link>>;
@@ -38,17 +38,44 @@ pub struct Style {
 }
 
 /// How much of each kind is told: items in full, then names, then a number.
-const ROOM: [(usize, usize); 5] = [(8, 50), (3, 30), (1, 10), (0, 10), (0, 0)];
+const ROOM: [Room; 6] = [
+    Room::of(8, 50),
+    Room::of(3, 30),
+    Room::of(1, 10),
+    Room::of(0, 10),
+    Room::of(0, 0),
+    // The least that is worth a message: where to look.
+    Room {
+        remedies: false,
+        ..Room::of(0, 0)
+    },
+];
+
+#[derive(Clone, Copy)]
+struct Room {
+    full: usize,
+    named: usize,
+    /// Whether it says of each kind what to do.
+    remedies: bool,
+}
+
+impl Room {
+    const fn of(full: usize, named: usize) -> Self {
+        Self {
+            full,
+            named,
+            remedies: true,
+        }
+    }
+}
 
 /// The message for a digest, with the links of the credentials in it, within the style's limits.
 #[must_use]
 pub fn message(digest: &Digest<'_>, feeds: &Links, style: &Style) -> Message {
     let writer = Writer::new(style);
     let mut body = String::new();
-    for (full, named) in ROOM {
-        body = style
-            .format
-            .write(&writer.blocks(digest, feeds, full, named));
+    for room in ROOM {
+        body = style.format.write(&writer.blocks(digest, feeds, room));
         if body.chars().count() <= style.limits.content {
             break;
         }
@@ -56,6 +83,19 @@ pub fn message(digest: &Digest<'_>, feeds: &Links, style: &Style) -> Message {
     Message {
         title: clip(&writer.title(digest), style.limits.title),
         body,
+    }
+}
+
+/// Whether `event` is a conflict that a person has settled since, as the links show.
+#[must_use]
+pub fn is_settled(event: &Event, feeds: &Links) -> bool {
+    let name = event.credential.as_ref();
+    let links = name.and_then(|name| feeds.get(name));
+    match (event.kind, event.detail.channel, links) {
+        (EventKind::Conflict, Some(channel), Some(links)) => !links
+            .iter()
+            .any(|link| link.channel == channel && link.state == State::Conflict),
+        _ => false,
     }
 }
 
@@ -109,16 +149,16 @@ impl<'a> Writer<'a> {
         format!("{}{}", phrases.title, parts.join(phrases.comma))
     }
 
-    fn blocks(&self, digest: &Digest<'_>, feeds: &Links, full: usize, named: usize) -> Vec<Block> {
+    fn blocks(&self, digest: &Digest<'_>, feeds: &Links, room: Room) -> Vec<Block> {
         let phrases = self.phrases;
         let mut blocks = Vec::new();
         for kind in EventKind::WORST_FIRST {
             let entries = digest.entries.iter().filter(|entry| entry.kind == kind);
             let entries: Vec<_> = entries.collect();
-            let (told, rest) = entries.split_at(full.min(entries.len()));
+            let (told, rest) = entries.split_at(room.full.min(entries.len()));
             blocks.extend(told.iter().map(|entry| self.block(entry, feeds)));
             if !rest.is_empty() {
-                blocks.push(self.rest(kind, rest, named, told.is_empty()));
+                blocks.push(self.rest(kind, rest, room));
             }
         }
         if !digest.older.is_empty() {
@@ -133,6 +173,12 @@ impl<'a> Writer<'a> {
                 lines: vec![text(phrases.older, &[&counts.join(phrases.comma)])],
             });
         }
+        if !room.remedies {
+            blocks.push(Block {
+                heading: String::new(),
+                lines: vec![Line::Command("keyfresh status".to_owned())],
+            });
+        }
         blocks.push(self.footer());
         blocks
     }
@@ -145,14 +191,15 @@ impl<'a> Writer<'a> {
     }
 
     /// The items beyond those told in full.
-    fn rest(&self, kind: EventKind, rest: &[&Entry<'_>], named: usize, all: bool) -> Block {
+    fn rest(&self, kind: EventKind, rest: &[&Entry<'_>], room: Room) -> Block {
+        let all = room.full == 0;
         let phrases = self.phrases;
         let several = self.several(kind, rest.len());
         let label = |entry: &&Entry<'_>| match entry.event.detail.channel {
             Some(channel) => format!("{}/{channel}", name(entry)),
             None => name(entry),
         };
-        let labels: Vec<_> = rest.iter().take(named).map(label).collect();
+        let labels: Vec<_> = rest.iter().take(room.named).map(label).collect();
         let unnamed = rest.len() - labels.len();
         let mut lines = Vec::new();
         if !labels.is_empty() {
@@ -162,7 +209,7 @@ impl<'a> Writer<'a> {
             }
             lines.push(Line::Text(line));
         }
-        if all {
+        if all && room.remedies {
             lines.extend(self.remedy(kind, shared(rest), "NAME"));
         }
         Block {

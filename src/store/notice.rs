@@ -13,14 +13,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{Error, link};
 use crate::clock::Timestamp;
 use crate::notify::fold::Counts;
-use crate::notify::step::{Backlog, Row};
+use crate::notify::step::{Backlog, Missed, Row};
 use crate::notify::text::Links;
 use crate::notify::{Detail, Event, EventKind};
 
 /// How many events one message can be made of; of the rest, refreshes first, only the number is told.
 const PAGE: i64 = 5000;
 
-/// How long an event is kept once every notifier is past it.
+/// How long an event is kept.
 pub const KEEP: TimeDelta = TimeDelta::days(30);
 
 /// Appends an event.
@@ -85,6 +85,39 @@ pub fn row(db: &Connection, name: &str) -> Result<Option<Row>, Error> {
     Ok(row)
 }
 
+/// Every notifier's row, by its name.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn rows(db: &Connection) -> Result<BTreeMap<String, Row>, Error> {
+    let mut names = db.prepare_cached("SELECT name FROM notifier")?;
+    let names: Vec<String> = names
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut rows = BTreeMap::new();
+    for name in names {
+        if let Some(row) = row(db, &name)? {
+            rows.insert(name, row);
+        }
+    }
+    Ok(rows)
+}
+
+/// How many events lie behind the row's cursor, wanted or not.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn untold(db: &Connection, row: &Row) -> Result<usize, Error> {
+    let kept: usize = db
+        .prepare_cached("SELECT count(*) FROM event WHERE id > ?1")?
+        .query_row([row.cursor], |row| row.get(0))?;
+    let missed = row.memory.missed.iter();
+    Ok(kept
+        + missed
+            .flat_map(|missed| missed.counts.values())
+            .sum::<usize>())
+}
+
 /// Writes the notifier's row; a row that was forgotten meanwhile stays forgotten.
 ///
 /// # Errors
@@ -103,15 +136,16 @@ pub fn save(db: &Connection, name: &str, row: &Row) -> Result<(), Error> {
     Ok(())
 }
 
-/// What lies behind `cursor`; none if nothing does.
+/// What lies behind the row's cursor; none if nothing does.
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn backlog(db: &Connection, cursor: i64) -> Result<Option<Backlog>, Error> {
-    let last: Option<i64> = db
+pub fn backlog(db: &Connection, row: &Row) -> Result<Option<Backlog>, Error> {
+    let (cursor, missed) = (row.cursor, row.memory.missed.as_ref());
+    let kept: Option<i64> = db
         .prepare_cached("SELECT max(id) FROM event WHERE id > ?1")?
         .query_row([cursor], |row| row.get(0))?;
-    let Some(last) = last else {
+    let Some(last) = kept.max(missed.map(|missed| missed.last)) else {
         return Ok(None);
     };
     let mut statement = db.prepare_cached(
@@ -121,24 +155,43 @@ pub fn backlog(db: &Connection, cursor: i64) -> Result<Option<Backlog>, Error> {
     let page = statement.query_map([cursor, PAGE], event)?;
     let mut events: Vec<Event> = page.collect::<Result<_, _>>()?;
     events.sort_by_key(|event| event.id);
+    let mut earlier = beyond(db, cursor, &events)?;
+    for (kind, count) in missed.iter().flat_map(|missed| &missed.counts) {
+        *earlier.entry(*kind).or_default() += count;
+    }
     Ok(Some(Backlog {
-        earlier: beyond(db, cursor, &events)?,
+        earlier,
         links: links(db, &events)?,
         events,
         last,
     }))
 }
 
-/// Removes events that are [`KEEP`] old at `now` and that every notifier is done with; returns how many.
+/// Removes events that are [`KEEP`] old at `now` and returns how many; a notifier that was not done with them keeps
+/// their number, so that one that is stopped for good does not fill the disk.
 ///
 /// # Errors
 /// When the state cannot be written.
 pub fn prune(db: &Connection, now: Timestamp) -> Result<usize, Error> {
-    Ok(db.execute(
-        "DELETE FROM event WHERE at < ?1
-         AND id <= coalesce((SELECT min(cursor) FROM notifier), (SELECT max(id) FROM event))",
-        [(now - KEEP).timestamp_millis()],
-    )?)
+    let before = (now - KEEP).timestamp_millis();
+    let mut statement = db.prepare_cached(
+        "SELECT kind, count(*), max(id) FROM event WHERE id > ?1 AND at < ?2 GROUP BY kind",
+    )?;
+    for (name, mut row) in rows(db)? {
+        let found = statement.query_map([row.cursor, before], |found| {
+            Ok((kind(found, 0)?, found.get(1)?, found.get(2)?))
+        })?;
+        let found: Vec<(EventKind, usize, i64)> = found.collect::<Result<_, _>>()?;
+        for (kind, count, last) in &found {
+            let missed = row.memory.missed.get_or_insert_with(Missed::default);
+            *missed.counts.entry(*kind).or_default() += count;
+            missed.last = missed.last.max(*last);
+        }
+        if !found.is_empty() {
+            save(db, &name, &row)?;
+        }
+    }
+    Ok(db.execute("DELETE FROM event WHERE at < ?1", [before])?)
 }
 
 /// The events after `cursor` that are not among `events`, by kind.
@@ -156,11 +209,14 @@ fn beyond(db: &Connection, cursor: i64, events: &[Event]) -> Result<Counts, Erro
     Ok(counts)
 }
 
-/// The links of the credentials that `events` say were refreshed.
+/// The links of the credentials that `events` say were refreshed or had a conflict.
 fn links(db: &Connection, events: &[Event]) -> Result<Links, Error> {
     let mut links: Links = events
         .iter()
-        .filter(|event| matches!(event.kind, EventKind::Refreshed | EventKind::Recovered))
+        .filter(|event| {
+            use EventKind::{Conflict, Recovered, Refreshed};
+            matches!(event.kind, Refreshed | Recovered | Conflict)
+        })
         .filter_map(|event| Some((event.credential.clone()?, Vec::new())))
         .collect();
     if links.is_empty() {

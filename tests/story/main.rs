@@ -13,6 +13,7 @@ mod flight;
 mod gateway;
 mod interrupted;
 mod login;
+mod notices;
 mod restored;
 mod schedule;
 mod time;

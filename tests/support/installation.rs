@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use keyfresh::clock::{Clock, Timestamp};
 use keyfresh::credential::Credential;
 use keyfresh::demo::authority::{Authority, Settings};
+use keyfresh::demo::sink::Sink;
 use keyfresh::secret::ExposeSecret as _;
 use keyfresh::store::{self, Store};
 use rusqlite::Connection;
@@ -16,7 +17,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::sink::Sink;
 use super::{database, until};
 
 /// The program under test.
@@ -70,7 +70,7 @@ impl Installation {
         let authority = runtime
             .block_on(Authority::start(settings, Clock::system()))
             .unwrap();
-        let sink = Sink::new(&runtime);
+        let sink = runtime.block_on(Sink::start()).unwrap();
         let this = Self {
             folder,
             gateway,

@@ -11,7 +11,6 @@ pub(crate) mod npm;
 pub(crate) mod peer;
 pub(crate) mod picture;
 pub(crate) mod rows;
-pub(crate) mod sink;
 pub(crate) mod strace;
 pub(crate) mod wire;
 pub(crate) mod world;

@@ -90,6 +90,11 @@ impl World {
         self.settings(name).channels = whole(channels);
     }
 
+    /// Who logged in, in the provider's order.
+    pub(crate) fn logins(&self) -> impl Iterator<Item = &String> {
+        self.logins.iter()
+    }
+
     /// What the configuration says of a credential.
     pub(crate) fn settings(&mut self, name: &str) -> &mut CredentialSettings {
         let mut all = self.config.credentials.iter_mut();

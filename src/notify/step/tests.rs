@@ -1,6 +1,8 @@
 //! A notifier against a service that a test makes up, with the rows in a real database and the time
 //! in the test's hand.
 
+mod properties;
+
 use chrono::TimeDelta;
 use rusqlite::Connection;
 
@@ -71,7 +73,7 @@ impl World {
 
     fn step(&self) -> Option<Step> {
         let row = self.row();
-        let backlog = notice::backlog(&self.db, row.cursor).unwrap()?;
+        let backlog = notice::backlog(&self.db, &row).unwrap()?;
         Some(row.next(&backlog, &self.plan, self.now))
     }
 
@@ -92,7 +94,7 @@ impl World {
                 None
             }
             Step::Skip { cursor } => {
-                row.cursor = cursor;
+                row.passed(cursor);
                 self.save(&row);
                 None
             }
@@ -284,8 +286,8 @@ fn what_is_unwanted_is_passed_over_without_a_word() {
 }
 
 #[test]
-fn a_new_notifier_begins_with_what_comes_and_old_events_go() {
-    let mut world = World::new();
+fn a_new_notifier_begins_with_what_comes() {
+    let world = World::new();
     world.happens("a", EventKind::Refreshed);
     let names = [NAME, "mail"].map(str::to_owned);
     notice::enrol(&world.db, &names).unwrap();
@@ -293,18 +295,74 @@ fn a_new_notifier_begins_with_what_comes_and_old_events_go() {
     let cursor = |name| notice::row(&world.db, name).unwrap().unwrap().cursor;
     assert_eq!((cursor(NAME), cursor("mail")), (0, 1));
 
-    let prune = |world: &World| notice::prune(&world.db, world.now).unwrap();
-    // However far the clock jumps, what was not told stays.
-    world.pass(TimeDelta::days(3650));
-    assert_eq!(prune(&world), 0);
-    assert_eq!(world.turn(&accepted()), None);
-    assert_eq!(prune(&world), 1);
-
     notice::enrol(&world.db, &["mail".to_owned()]).unwrap();
     assert_eq!(notice::row(&world.db, NAME).unwrap(), None);
     // Ids are never used again, so the cursor of the other one still stands before what comes.
     world.happens("b", EventKind::Dead);
-    assert!(notice::backlog(&world.db, 1).unwrap().is_some());
+    let mail = notice::row(&world.db, "mail").unwrap().unwrap();
+    assert!(notice::backlog(&world.db, &mail).unwrap().is_some());
+}
+
+#[test]
+fn of_forgotten_events_the_number_is_told() {
+    let mut world = World::new();
+    let prune = |world: &World| notice::prune(&world.db, world.now + notice::KEEP).unwrap();
+    world.happens("a", EventKind::Refreshed);
+    assert_eq!(world.turn(&accepted()), None);
+    world.pass(TimeDelta::days(1));
+    assert_eq!(prune(&world), 1);
+    assert_eq!((world.row().memory.missed, world.step()), (None, None));
+
+    world.happens("a", EventKind::Failing);
+    world.happens("b", EventKind::Dead);
+    world.pass(TimeDelta::days(1));
+    assert_eq!(prune(&world), 2);
+    world.happens("c", EventKind::Dead);
+    world.pass(TimeDelta::days(1));
+    assert_eq!((prune(&world), prune(&world)), (1, 0));
+    assert_eq!(notice::untold(&world.db, &world.row()).unwrap(), 3);
+
+    assert_eq!(world.turn(&later()), None);
+    world.pass(TimeDelta::hours(1));
+    assert_eq!(world.turn(&accepted()), None);
+    let Message { title, body } = &world.sent[2].1;
+    assert_eq!(title, "keyfresh: 3 earlier events");
+    assert!(body.contains("only counted: 2 dead, 1 failing"), "{body}");
+    assert_eq!((world.row().memory.missed, world.step()), (None, None));
+}
+
+#[test]
+fn what_comes_and_goes_all_day_is_some_thirty_messages() {
+    let mut world = World::new();
+    world.now = limits::next_midnight(&world.plan.style.limits, world.now);
+    for round in 0..142 {
+        if round % 2 == 0 {
+            world.happens("a", EventKind::Failing);
+        } else {
+            world.happens("a", EventKind::Recovered);
+            world.happens("a", EventKind::Refreshed);
+        }
+        world.turn(&accepted());
+        world.pass(TimeDelta::minutes(10));
+    }
+    let (_, last) = world.sent.last().unwrap();
+    assert!(
+        (24..=36).contains(&world.sent.len()),
+        "{}",
+        world.sent.len()
+    );
+    let words = "It comes and goes: recovered and failed again 2× meanwhile";
+    assert!(last.body.contains(words), "{}", last.body);
+
+    // What a person has to act on does not wait.
+    world.happens("b", EventKind::Refreshed);
+    assert!(matches!(world.turn(&accepted()), Some(Step::Wait(_))));
+    world.happens("a", EventKind::Dead);
+    assert_eq!(world.turn(&accepted()), None);
+    assert_eq!(
+        world.titles().last(),
+        Some(&"keyfresh: 1 dead, 2 refreshed")
+    );
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     expires: "有效期至：{}",
     next: "下次刷新：{}",
     several: "期间共刷新 {} 次，以下为最近一次",
+    relapses: "时好时坏：其间恢复后又失败 {} 次",
     still: "渠道中的现有密钥可用至 {}。",
     expired: "渠道中的密钥已于 {} 过期。",
     dead: "refresh token 已被拒绝，keyfresh 不再尝试。请重新登录取得新的 refresh token，然后在服务器上运行：",

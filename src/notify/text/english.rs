@@ -25,6 +25,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     expires: "Expires: {}",
     next: "Next refresh: {}",
     several: "Refreshed {} times meanwhile; this is the last",
+    relapses: "It comes and goes: recovered and failed again {}× meanwhile",
     still: "The key in the channels works until {}.",
     expired: "The key in the channels expired at {}.",
     dead: "The refresh token was rejected and keyfresh has stopped trying. Log in again for a new refresh token, then run on the server:",

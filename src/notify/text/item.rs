@@ -21,15 +21,18 @@ impl Writer<'_> {
         let phrases = self.phrases;
         let detail = &entry.event.detail;
         let mut lines = vec![text(phrases.at, &[&self.time(entry.event.at)])];
-        match (entry.kind, entry.since) {
-            (EventKind::Recovered, Some(since)) => {
-                let lasted = self.span(entry.event.at - since);
+        match (entry.since, entry.ended) {
+            (Some(since), Some(ended)) => {
+                let lasted = self.span(ended - since);
                 lines.push(text(phrases.lasted, &[&self.time(since), &lasted]));
             }
-            (_, Some(since)) if since != entry.event.at => {
+            (Some(since), None) if since != entry.event.at => {
                 lines.push(text(phrases.since, &[&self.time(since)]));
             }
             _ => {}
+        }
+        if entry.relapses > 0 {
+            lines.push(text(phrases.relapses, &[&entry.relapses.to_string()]));
         }
         if let Some(error) = &detail.error {
             lines.push(text(phrases.error, &[&clip(&clean(error), ERROR)]));

@@ -22,6 +22,7 @@ pub(super) struct Phrases {
     pub(super) expires: &'static str,
     pub(super) next: &'static str,
     pub(super) several: &'static str,
+    pub(super) relapses: &'static str,
     /// Until when the key in the channels works.
     pub(super) still: &'static str,
     pub(super) expired: &'static str,

@@ -5,9 +5,8 @@ use chrono::TimeDelta;
 use super::*;
 use crate::clock::Timestamp;
 use crate::credential::CredentialId;
+use crate::notify::Detail;
 use crate::notify::fold::{Counts, digest};
-use crate::notify::{Detail, Event};
-use crate::store::link::State;
 
 const NOW: &str = "2026-11-20T08:00:00Z";
 
@@ -211,6 +210,35 @@ fn a_thousand_deaths_make_one_message_that_fits() {
 }
 
 #[test]
+fn a_thousand_of_each_kind_at_once_fit() {
+    let names = |kind: EventKind| {
+        (1..=1000).map(move |id| {
+            let name = format!("credential_with_a_long_name_{id:04}_{}", kind.word());
+            let detail = Detail {
+                channel: (kind == EventKind::Conflict).then_some(id),
+                token: Some("eyJh…x4Qw".into()),
+                generation: Some(7),
+                ..failed(&"<&>".repeat(500), Some("2026-11-20T08:03:00Z"))
+            };
+            event(id, &name, kind, detail)
+        })
+    };
+    let all: Vec<_> = EventKind::WORST_FIRST.into_iter().flat_map(names).collect();
+    for locale in [Locale::Chinese, Locale::English] {
+        for format in [Format::Html, Format::Text, Format::Markdown] {
+            for content in [20_000, 700] {
+                let mut style = style(locale, format);
+                style.limits.content = content;
+                let message = told(&all, &Links::new(), &style);
+                assert!(message.title.chars().count() <= 100);
+                let length = message.body.chars().count();
+                assert!(length <= content, "{length}: {}", message.body);
+            }
+        }
+    }
+}
+
+#[test]
 fn both_languages_fill_in_the_same_things() {
     let (chinese, english) = (&chinese::PHRASES, &english::PHRASES);
     let holes = |phrase: &str| phrase.matches("{}").count();
@@ -287,7 +315,9 @@ fn what_many_have_in_common_is_safe_for_each() {
             kind: EventKind::Dead,
             event,
             since: None,
+            ended: None,
             count: 1,
+            relapses: 0,
         };
         let entries: Vec<Entry<'_>> = events.iter().map(entry).collect();
         assert_eq!(shared(&entries.iter().collect::<Vec<_>>()), common);
