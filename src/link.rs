@@ -30,6 +30,7 @@ use crate::store::{self, Store};
 use crate::telemetry::chain;
 use decide::{Learns, Step};
 
+pub use decide::foreign;
 pub use survey::misfit;
 
 /// Every channel is read this often, or known to be as it was because nobody wrote to its database.

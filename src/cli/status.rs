@@ -9,6 +9,7 @@ use super::TELL;
 use crate::clock::{Clock, Reading, Timestamp};
 use crate::config::{Config, NotifierSettings};
 use crate::credential::{Credential, Phase};
+use crate::link;
 use crate::notify::Cause;
 use crate::notify::step::{Row, Step};
 use crate::store::link::{Link, State};
@@ -100,9 +101,14 @@ impl Rows {
         links.peek().is_some() && links.all(Link::is_estranged)
     }
 
-    /// Why nothing is sent for `row` and what to do, where its phase does not say so.
+    /// Why nothing is sent for `row` and what to do, where neither its phase nor its channels say so.
     pub(super) fn obstacle(&self, row: &Credential) -> Option<String> {
-        let is_held_back = !row.parked && row.phase != Phase::Dead && self.is_estranged(row);
+        let is_foreign =
+            |link: &Link| link.last_error.as_ref() == Some(&link::foreign(link.channel));
+        let is_held_back = !row.parked
+            && row.phase != Phase::Dead
+            && self.is_estranged(row)
+            && self.links_of(row).any(is_foreign);
         is_held_back.then(|| Cause::Estranged.explain(&row.name))
     }
 

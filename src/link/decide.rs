@@ -216,10 +216,15 @@ fn refresh_inside(
     (step, None)
 }
 
+/// What is noted with a link in whose channel another's key stands.
+#[must_use]
+pub fn foreign(channel: i64) -> String {
+    format!("somebody else changed the key of channel {channel}")
+}
+
 /// Whether that is so of the credential, and not of one channel, only all its links can tell.
 fn stranger(link: &mut Link) -> Option<Told> {
-    let reason = format!("somebody else changed the key of channel {}", link.channel);
-    let (kind, mut detail) = estrange(link, State::Conflict, reason)?;
+    let (kind, mut detail) = estrange(link, State::Conflict, foreign(link.channel))?;
     detail.cause = Some(Cause::Estranged);
     Some((kind, detail))
 }

@@ -127,6 +127,19 @@ fn a_second_host_made_by_init_asks_before_it_refreshes() {
 }
 
 #[test]
+fn a_channel_that_is_gone_accuses_nobody() {
+    let world = Installation::new("one-api.db");
+    world.done(&["once"]);
+    world.change("DELETE FROM channels WHERE id = 1");
+    let ran = world.run(&["once", "--force"]);
+    ran.says(1, &["channel 1 is gone"]);
+    let told = [ran.stdout, ran.stderr, complaint(&world)].concat();
+    let told = told + &world.sink.messages().concat();
+    assert!(!told.to_lowercase().contains("another owner"), "{told}");
+    assert_eq!(world.authority.requests().len(), 1);
+}
+
+#[test]
 fn a_code_that_names_reuse_names_the_other_owner() {
     let world = Installation::new("one-api.db");
     world.done(&["once"]);
