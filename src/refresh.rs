@@ -212,6 +212,9 @@ impl Refresher {
 
     /// One credential, from the look at its channels to the settled answer.
     async fn refresh(&self, seen: Credential, terms: &Arc<Terms>) -> Result<(), store::Error> {
+        if self.waits(&seen, terms).await? {
+            return Ok(());
+        }
         match self.links.preflight(seen.id).await {
             Ok(()) => {}
             Err(Obstacle::NotYet) => return Ok(()),
@@ -220,10 +223,9 @@ impl Refresher {
         if self.flight.is_closed() {
             return Ok(());
         }
-        let mut waiting = seen.clone();
-        if waiting.wait_out(terms, self.clock.read()) {
-            let change = move |db: &_| store::credential::change(db, &seen, &waiting);
-            return self.store.write(change).await;
+        // The preflight may have taken until after a grace window.
+        if self.waits(&seen, terms).await? {
+            return Ok(());
         }
         let client = &terms.client;
         let claim = self
@@ -243,6 +245,17 @@ impl Refresher {
         self.conclude(claimed, outcome, &slot, Arc::clone(terms))
             .await;
         Ok(())
+    }
+
+    /// Whether the exchange would come too late or too early; then its row says until when it waits.
+    async fn waits(&self, seen: &Credential, terms: &Terms) -> Result<bool, store::Error> {
+        let (seen, mut waiting) = (seen.clone(), seen.clone());
+        let waits = waiting.wait_out(terms, self.clock.read());
+        if waits {
+            let change = move |db: &_| store::credential::change(db, &seen, &waiting);
+            self.store.write(change).await?;
+        }
+        Ok(waits)
     }
 
     /// The one POST of a claim; nothing is sent for a claim that grew old.

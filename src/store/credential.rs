@@ -74,8 +74,9 @@ pub fn save(db: &Connection, row: &Credential) -> Result<(), Error> {
     };
     let millis = |moment: Option<Timestamp>| moment.map(|moment| moment.timestamp_millis());
     let (boot, since_uptime) = columns(row.since.uptime);
-    // Of an earlier boot it says nothing any more.
+    // One of an earlier boot says nothing any more.
     let (obtained_boot, obtained_uptime) = columns(row.obtained_uptime);
+    let boot = boot.or(obtained_boot);
     let obtained_uptime = obtained_uptime.filter(|_| boot == obtained_boot);
     db.prepare_cached(
         "UPDATE credential SET parked = :parked, phase = :phase, since = :since, boot = :boot,

@@ -1,5 +1,6 @@
 //! The wall clock jumps, the machine sleeps or is started anew: nothing is sent early, twice or never.
 
+use std::fs;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -96,7 +97,30 @@ async fn a_reboot_to_the_right_time_makes_nobody_wait_for_years() {
     assert_eq!(world.asked_at().len(), 3);
 }
 
-/// Five credentials at rest, and what an hour of passes makes of a clock that is set.
+/// After that reboot the gateway cannot be used at first: the postponed token's grace is still over.
+#[tokio::test]
+async fn a_grace_of_which_nobody_knows_the_age_is_not_opened_by_postponing() {
+    let habits = Settings {
+        grace: minutes(6),
+        ..Settings::default()
+    };
+    let mut world = in_doubt(habits).await;
+    world.jump(DECADE);
+    world.once().await;
+    world.wait(minutes(7));
+    world.jump(-DECADE);
+    let elsewhere = world.path("elsewhere.db");
+    fs::rename(&world.gateway, &elsewhere).unwrap();
+    world.reboot().await;
+    assert!(world.try_once().await.is_err());
+    fs::rename(&elsewhere, &world.gateway).unwrap();
+    world.minutes(5).await;
+    assert_eq!(world.asked_at().len(), 2);
+    world.minutes(2).await;
+    assert_eq!(world.asked_at().len(), 3);
+}
+
+/// Five credentials at rest, and what hours of passes make of a clock that is set, there and back.
 #[tokio::test]
 async fn a_jump_of_the_clock_asks_once_for_each_credential_and_tells_it_once() {
     for jump in [DAY, -DAY, DECADE] {
