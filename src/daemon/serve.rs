@@ -154,7 +154,11 @@ async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::
         if pruned.is_none_or(|pruned| now - pruned > TimeDelta::days(1)) {
             pruned = Some(now);
             let old = now - EVENTS_KEEP;
-            if let Err(error) = store.write(move |db| notice::prune(db, old)).await {
+            let forget = move |db: &rusqlite::Connection| {
+                notice::prune(db, old)?;
+                notice::forget(db, notice::MOST)
+            };
+            if let Err(error) = store.write(forget).await {
                 warn!(error = chain(&error), "old events cannot be forgotten");
             }
         }
