@@ -153,7 +153,11 @@ async fn poll(store: Store, wakers: Arc<Wakers>, clock: Clock, mut stop: watch::
         let now = clock.now();
         if is_past(pruned, now) {
             pruned = Some(now);
-            if let Err(error) = store.write(move |db| notice::prune(db, now)).await {
+            let forget = move |db: &rusqlite::Connection| {
+                notice::prune(db, now)?;
+                notice::forget(db, notice::MOST)
+            };
+            if let Err(error) = store.write(forget).await {
                 warn!(error = chain(&error), "old events cannot be forgotten");
             }
         }

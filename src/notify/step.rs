@@ -50,7 +50,7 @@ pub struct Memory {
     pub missed: Option<Missed>,
 }
 
-/// Events that were removed for their age before the service took them: their number is still told.
+/// Events that were removed before the service took them, being too many: their number is still told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
     /// How many of each kind.

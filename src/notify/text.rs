@@ -94,7 +94,8 @@ pub fn is_settled(event: &Event, feeds: &Links) -> bool {
     match (event.kind, event.detail.channel, links) {
         (EventKind::Conflict, Some(channel), Some(links)) => !links
             .iter()
-            .any(|link| link.channel == channel && link.state == State::Conflict),
+            .filter(|link| link.channel == channel)
+            .any(|link| matches!(link.state, State::Conflict | State::Gone)),
         _ => false,
     }
 }

@@ -20,8 +20,12 @@ use crate::notify::{Detail, Event, EventKind};
 /// How many events one message can be made of; of the rest, refreshes first, only the number is told.
 const PAGE: i64 = 5000;
 
-/// How long an event is kept.
+/// How long an event is kept once every notifier is past it.
 pub const KEEP: TimeDelta = TimeDelta::days(30);
+
+/// How many events are kept: more than a thousand hourly credentials make in the 72 hours that are told
+/// in full.
+pub const MOST: i64 = 200_000;
 
 /// Appends an event.
 ///
@@ -167,18 +171,32 @@ pub fn backlog(db: &Connection, row: &Row) -> Result<Option<Backlog>, Error> {
     }))
 }
 
-/// Removes events that are [`KEEP`] old at `now` and returns how many; a notifier that was not done with them keeps
-/// their number, so that one that is stopped for good does not fill the disk.
+/// Removes events that are [`KEEP`] old at `now` and that every notifier is done with; returns how many.
 ///
 /// # Errors
 /// When the state cannot be written.
 pub fn prune(db: &Connection, now: Timestamp) -> Result<usize, Error> {
-    let before = (now - KEEP).timestamp_millis();
+    Ok(db.execute(
+        "DELETE FROM event WHERE at < ?1
+         AND id <= coalesce((SELECT min(cursor) FROM notifier), (SELECT max(id) FROM event))",
+        [(now - KEEP).timestamp_millis()],
+    )?)
+}
+
+/// Removes all but the newest `most` events, told or not, and returns how many: a notifier that is stopped
+/// for good must not fill the disk. Of what it had not told, its row keeps the number.
+///
+/// # Errors
+/// When the state cannot be written.
+pub fn forget(db: &Connection, most: i64) -> Result<usize, Error> {
+    let until: i64 = db
+        .prepare_cached("SELECT coalesce(max(id), 0) - ?1 FROM event")?
+        .query_row([most], |row| row.get(0))?;
     let mut statement = db.prepare_cached(
-        "SELECT kind, count(*), max(id) FROM event WHERE id > ?1 AND at < ?2 GROUP BY kind",
+        "SELECT kind, count(*), max(id) FROM event WHERE id > ?1 AND id <= ?2 GROUP BY kind",
     )?;
     for (name, mut row) in rows(db)? {
-        let found = statement.query_map([row.cursor, before], |found| {
+        let found = statement.query_map([row.cursor, until], |found| {
             Ok((kind(found, 0)?, found.get(1)?, found.get(2)?))
         })?;
         let found: Vec<(EventKind, usize, i64)> = found.collect::<Result<_, _>>()?;
@@ -191,7 +209,7 @@ pub fn prune(db: &Connection, now: Timestamp) -> Result<usize, Error> {
             save(db, &name, &row)?;
         }
     }
-    Ok(db.execute("DELETE FROM event WHERE at < ?1", [before])?)
+    Ok(db.execute("DELETE FROM event WHERE id <= ?1", [until])?)
 }
 
 /// The events after `cursor` that are not among `events`, by kind.

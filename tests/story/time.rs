@@ -310,8 +310,8 @@ async fn a_notice_is_neither_forgotten_nor_kept_back_by_a_jump() {
         world.jump(jump);
         let now = world.clock.now();
         let store = world.parts().await.store.clone();
-        let prune = move |db: &_| notice::prune(db, now);
-        store.write(prune).await.unwrap();
+        let pruned = store.write(move |db| notice::prune(db, now)).await.unwrap();
+        assert_eq!(pruned, 0, "{jump}");
         for _ in 0..25 {
             world.after(hours(1)).await;
         }

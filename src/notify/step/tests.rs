@@ -286,14 +286,21 @@ fn what_is_unwanted_is_passed_over_without_a_word() {
 }
 
 #[test]
-fn a_new_notifier_begins_with_what_comes() {
-    let world = World::new();
+fn a_new_notifier_begins_with_what_comes_and_old_events_go() {
+    let mut world = World::new();
     world.happens("a", EventKind::Refreshed);
     let names = [NAME, "mail"].map(str::to_owned);
     notice::enrol(&world.db, &names).unwrap();
     notice::enrol(&world.db, &names).unwrap();
     let cursor = |name| notice::row(&world.db, name).unwrap().unwrap().cursor;
     assert_eq!((cursor(NAME), cursor("mail")), (0, 1));
+
+    let prune = |world: &World| notice::prune(&world.db, world.now).unwrap();
+    // However far the clock jumps, what was not told stays.
+    world.pass(TimeDelta::days(3650));
+    assert_eq!(prune(&world), 0);
+    assert_eq!(world.turn(&accepted()), None);
+    assert_eq!(prune(&world), 1);
 
     notice::enrol(&world.db, &["mail".to_owned()]).unwrap();
     assert_eq!(notice::row(&world.db, NAME).unwrap(), None);
@@ -306,20 +313,17 @@ fn a_new_notifier_begins_with_what_comes() {
 #[test]
 fn of_forgotten_events_the_number_is_told() {
     let mut world = World::new();
-    let prune = |world: &World| notice::prune(&world.db, world.now + notice::KEEP).unwrap();
+    let forget = |world: &World, most| notice::forget(&world.db, most).unwrap();
     world.happens("a", EventKind::Refreshed);
     assert_eq!(world.turn(&accepted()), None);
-    world.pass(TimeDelta::days(1));
-    assert_eq!(prune(&world), 1);
+    assert_eq!(forget(&world, 0), 1);
     assert_eq!((world.row().memory.missed, world.step()), (None, None));
 
-    world.happens("a", EventKind::Failing);
-    world.happens("b", EventKind::Dead);
-    world.pass(TimeDelta::days(1));
-    assert_eq!(prune(&world), 2);
-    world.happens("c", EventKind::Dead);
-    world.pass(TimeDelta::days(1));
-    assert_eq!((prune(&world), prune(&world)), (1, 0));
+    for kind in [EventKind::Failing, EventKind::Dead, EventKind::Dead] {
+        world.happens("a", kind);
+    }
+    assert_eq!(forget(&world, 1), 2);
+    assert_eq!((forget(&world, 0), forget(&world, 0)), (1, 0));
     assert_eq!(notice::untold(&world.db, &world.row()).unwrap(), 3);
 
     assert_eq!(world.turn(&later()), None);
