@@ -84,7 +84,7 @@ impl Rows {
                 || self.links_of(row).any(|link| {
                     matches!(link.state, State::Conflict | State::Gone)
                         || (link.state == State::Pending && link.untold)
-                        || (link.state == State::Current && link.last_error.is_some())
+                        || link.last_error.is_some()
                 }))
     }
 }

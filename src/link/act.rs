@@ -1,21 +1,55 @@
 //! Doing what was decided about one link: the gateway's compare-and-set, and what follows of it.
 
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::decide::{self, Learns, Step};
 use super::survey::json;
-use super::{Error, Links, Plan};
+use super::{Error, Links, Plan, Round};
 use crate::clock::Timestamp;
 use crate::credential::Credential;
 use crate::gateway::{self, Channel, Gateway, Write, Written};
 use crate::store;
-use crate::store::link::{Link, State};
+use crate::store::link::Link;
 use crate::telemetry::chain;
 
 impl Links {
+    /// Does what was decided, together, so that the writes share commits: the links as they are then, and
+    /// the first failure, if one kept any from being done.
+    pub(super) async fn act_on(
+        &self,
+        gateway: &Gateway,
+        due: impl Iterator<Item = Plan>,
+        round: &mut Round,
+    ) -> (Vec<Link>, Option<Error>) {
+        let mut acted = Vec::new();
+        let mut failure = None;
+        let outcomes = due.map(async |plan| {
+            let (link, step) = (plan.link.clone(), plan.step);
+            (link, step, self.act(gateway, plan).await)
+        });
+        for (mut link, step, outcome) in join_all(outcomes).await {
+            match outcome {
+                Ok(Some(link)) => {
+                    round.written += usize::from(link.last_error.is_none());
+                    acted.push(link);
+                }
+                Ok(None) => round.again = true,
+                Err(error) => {
+                    if let (Step::Write, Error::Gateway(error)) = (step, &error) {
+                        decide::hinder(&mut link, chain(error));
+                        acted.push(link);
+                    }
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        (acted, failure)
+    }
+
     /// Does what was decided; `None` where the channel changed meanwhile and the next pass decides anew.
-    pub(super) async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
+    async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
         let Plan {
             mut link,
             credential,
@@ -48,7 +82,19 @@ impl Links {
         match gateway.write(write).await {
             Ok(Written::Done) => {}
             Ok(Written::Changed | Written::Gone) => return Ok(None),
-            Err(error) if error.is_of_one_channel() => return Ok(Some(refused(link, &error))),
+            // This channel alone cannot take the key.
+            Err(error) if error.is_of_one_channel() => {
+                let reason = chain(&error);
+                if link.last_error.as_ref() != Some(&reason) {
+                    let (name, channel) = (&credential.name, link.channel);
+                    warn!(
+                        credential.name = name,
+                        channel, reason, "channel not written"
+                    );
+                }
+                decide::hinder(&mut link, reason);
+                return Ok(Some(link));
+            }
             Err(error) => return Err(error.into()),
         }
         if enable {
@@ -92,13 +138,6 @@ impl Links {
             .await?;
         Ok(token.and_then(|token| Some(json(channel)?.with_refresh_token(token.expose_secret()))))
     }
-}
-
-/// This channel alone cannot take the key.
-fn refused(mut link: Link, error: &gateway::Error) -> Link {
-    link.state = State::Pending;
-    link.last_error = Some(chain(error));
-    link
 }
 
 /// The channel's new key text: the token, or the JSON or the lines it stands in.

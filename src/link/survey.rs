@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::decide::{self, Facts, Held, Step};
+use super::save::keep;
 use super::{Error, FRESH, Links, Obstacle, Plan, Survey};
 use crate::clock::Timestamp;
 use crate::credential::CredentialId;
@@ -139,7 +140,7 @@ impl Links {
                         news = true;
                     }
                     if link != before && !matches!(step, Step::Write | Step::Enable) {
-                        store::link::save(db, &link)?;
+                        news |= keep(db, &before, &link, &credential, now)?;
                     }
                     let enable = seen.is_some_and(|facts| facts.auto_disabled)
                         && matches!(step, Step::Write | Step::Enable);

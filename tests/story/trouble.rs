@@ -40,7 +40,7 @@ async fn a_locked_file() {
     at +00:43:19
     main: resting, due +00:48:38, generation 1, expires +01:00:00, holds main refresh 1
       3 failures: /folder/one-api.db has been locked by another process for 20ms: find it (`fuser -v /folder/one-api.db`), restart the gateway if nothing else holds it, or raise gateway.busy_timeout
-      channel 1: nothing to be seen; current at generation 1
+      channel 1: nothing to be seen; current at generation 1; /folder/one-api.db has been locked by another process for 20ms: find it (`fuser -v /folder/one-api.db`), restart the gateway if nothing else holds it, or raise gateway.busy_timeout
     asked +00:00:00: main refresh 0, Granted
     event main refreshed generation 1
     event main failing
@@ -70,7 +70,7 @@ async fn a_missing_file() {
     at +00:43:19
     main: resting, due +00:48:38, generation 1, expires +01:00:00, holds main refresh 1
       3 failures: /folder/one-api.db does not exist: name the gateway's database file in gateway.database (keyfresh never creates it)
-      channel 1: nothing to be seen; current at generation 1
+      channel 1: nothing to be seen; current at generation 1; /folder/one-api.db does not exist: name the gateway's database file in gateway.database (keyfresh never creates it)
     asked +00:00:00: main refresh 0, Granted
     event main refreshed generation 1
     event main failing

@@ -32,6 +32,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     resend: "keyfresh 将在 {} 再试，在此之前不会重发，以免触发重放检测。",
     replace: "不想等待的话，请重新登录，然后在服务器上运行：",
     retry: "无需处理，keyfresh 将在 {} 重试。",
+    unwritten: "{} 的渠道 {} 暂时无法写入新密钥",
     conflict: "keyfresh 没有改动这个渠道。如果它仍应由 keyfresh 更新，请在服务器上运行：",
     let_go: "否则请把它从配置的 channels 中删去。",
     channel: "渠道 {}：{}",

@@ -32,6 +32,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     resend: "keyfresh tries again at {}, not before, lest the provider take it for a replay.",
     replace: "To be done with it sooner, log in again, then run on the server:",
     retry: "Nothing to do: keyfresh tries again at {}.",
+    unwritten: "{}: channel {} waits for its new key",
     conflict: "keyfresh left this channel alone. If it is still to be fed, run on the server:",
     let_go: "If not, take it out of \"channels\" in the configuration.",
     channel: "Channel {}: {}",

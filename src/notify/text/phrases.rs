@@ -30,6 +30,8 @@ pub(super) struct Phrases {
     pub(super) resend: &'static str,
     pub(super) replace: &'static str,
     pub(super) retry: &'static str,
+    /// Instead of failing, where a channel is all that fails: the credential's name, the channel.
+    pub(super) unwritten: &'static str,
     pub(super) conflict: &'static str,
     pub(super) let_go: &'static str,
     pub(super) channel: &'static str,
