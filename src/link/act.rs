@@ -82,18 +82,8 @@ impl Links {
         match gateway.write(write).await {
             Ok(Written::Done) => {}
             Ok(Written::Changed | Written::Gone) => return Ok(None),
-            // This channel alone cannot take the key.
             Err(error) if error.is_of_one_channel() => {
-                let reason = chain(&error);
-                if link.last_error.as_ref() != Some(&reason) {
-                    let (name, channel) = (&credential.name, link.channel);
-                    warn!(
-                        credential.name = name,
-                        channel, reason, "channel not written"
-                    );
-                }
-                decide::hinder(&mut link, reason);
-                return Ok(Some(link));
+                return Ok(Some(refused(link, &credential, &error)));
             }
             Err(error) => return Err(error.into()),
         }
@@ -138,6 +128,21 @@ impl Links {
             .await?;
         Ok(token.and_then(|token| Some(json(channel)?.with_refresh_token(token.expose_secret()))))
     }
+}
+
+/// This channel alone cannot take the key.
+fn refused(mut link: Link, credential: &Credential, error: &gateway::Error) -> Link {
+    let (name, reason) = (&credential.name, chain(error));
+    if link.last_error.as_ref() != Some(&reason) {
+        warn!(
+            credential.name = name,
+            channel = link.channel,
+            reason,
+            "channel not written"
+        );
+    }
+    decide::hinder(&mut link, reason);
+    link
 }
 
 /// The channel's new key text: the token, or the JSON or the lines it stands in.

@@ -149,8 +149,21 @@ fn daemon(fixture: &str, trouble: Trouble, moment: Moment, stages: &[Stage; 2]) 
         }
     });
     until("all is told", || side.is_told().then_some(()));
-    daemon.stop();
+    check_log(&daemon.stop().stderr);
     changes(&side);
+}
+
+/// One warning for each thing that goes wrong, however often it was tried, and one line when it is over.
+fn check_log(log: &str) {
+    let warnings = log.lines().filter_map(|line| line.split_once(" WARN "));
+    let mut warnings: Vec<&str> = warnings.map(|(_, warning)| warning).collect();
+    let count = warnings.len();
+    warnings.sort_unstable();
+    warnings.dedup();
+    assert_eq!(warnings.len(), count, "{log}");
+    let begun = log.matches("channels cannot be brought up to date").count();
+    let over = log.matches("channels can be brought up to date again");
+    assert_eq!(begun, over.count(), "{log}");
 }
 
 fn reaches(side: &Side, stage: &Stage, meanwhile: impl Fn()) {
@@ -178,7 +191,7 @@ fn said(side: &Side, error: &str) -> String {
 
 /// Which cells of the gateway's file are not as they were, rows that came or went as a whole; the
 /// channel must hold the newest key if it is said to.
-fn changes(side: &Side) -> String {
+pub(crate) fn changes(side: &Side) -> String {
     let after = dump(&side.file());
     let link = side.link();
     if link.state.name() == "current" {

@@ -14,10 +14,14 @@ mod writer;
 
 use std::thread;
 
-use course::{MOMENTS, Moment, course};
+use course::{MOMENTS, Moment, changes, course};
 use insta::assert_snapshot;
+use keyfresh::store::link::State;
 use side::Side;
+use support::gate::Stop;
+use support::until;
 use trouble::Trouble;
+use writer::busy;
 
 const FIXTURES: [&str; 3] = ["one-api.db", "new-api-2026-08.db", "one-hub.db"];
 
@@ -44,89 +48,122 @@ fn check(trouble: Trouble) -> String {
 
 #[test]
 fn locked_for_writing() {
-    assert_snapshot!(check(trouble::write_lock), @"");
+    assert_snapshot!(check(trouble::write_lock));
+}
+
+/// By a process that writes, with the patience that is the default: only a delay.
+#[test]
+fn locked_for_twenty_seconds() {
+    let check = |fixture| {
+        let side = Side::with(fixture, false, "");
+        let daemon = side.installation.serve();
+        side.gate.stop(Stop::Request);
+        side.make_due();
+        until("the request is on its way", || {
+            (side.gate.reached() == 1).then_some(())
+        });
+        let mut writer = busy(&side);
+        side.gate.stop(Stop::Nowhere);
+        until("it is settled", || {
+            (side.installation.row().generation == 3).then_some(())
+        });
+        assert_eq!(side.link().state, State::Pending);
+        until("the key is brought", || {
+            (side.link().state == State::Current).then_some(())
+        });
+        assert!(writer.wait().unwrap().success());
+        let log = daemon.stop().stderr;
+        assert!(!log.contains("WARN"), "{log}");
+        assert_eq!(side.events(), ["refreshed"]);
+        assert_eq!(changes(&side), "channels[1].key, a log");
+    };
+    thread::scope(|scope| {
+        for fixture in FIXTURES {
+            scope.spawn(move || check(fixture));
+        }
+    });
 }
 
 #[test]
 fn locked_whole() {
-    assert_snapshot!(check(trouble::whole_lock), @"");
+    assert_snapshot!(check(trouble::whole_lock));
 }
 
 #[test]
 fn in_a_folder_that_cannot_be_written() {
     if Side::may_mount() {
-        assert_snapshot!(check(trouble::read_only), @"");
+        assert_snapshot!(check(trouble::read_only));
     }
 }
 
 #[test]
 fn on_a_full_disk() {
     if Side::may_mount() {
-        assert_snapshot!(check(trouble::full_disk), @"");
+        assert_snapshot!(check(trouble::full_disk));
     }
 }
 
 #[test]
 fn replaced_by_a_copy() {
-    assert_snapshot!(check(trouble::replaced), @"");
+    assert_snapshot!(check(trouble::replaced));
 }
 
 #[test]
 fn deleted_and_made_again() {
-    assert_snapshot!(check(trouble::deleted), @"");
+    assert_snapshot!(check(trouble::deleted));
 }
 
 #[test]
 fn replaced_by_another_database() {
-    assert_snapshot!(check(trouble::another_database), @"");
+    assert_snapshot!(check(trouble::another_database));
 }
 
 #[test]
 fn replaced_by_a_text() {
-    assert_snapshot!(check(trouble::text), @"");
+    assert_snapshot!(check(trouble::text));
 }
 
 #[test]
 fn replaced_by_a_folder() {
-    assert_snapshot!(check(trouble::folder), @"");
+    assert_snapshot!(check(trouble::folder));
 }
 
 #[test]
 fn replaced_by_a_link_to_nothing() {
-    assert_snapshot!(check(trouble::dangling), @"");
+    assert_snapshot!(check(trouble::dangling));
 }
 
 #[test]
 fn restored_from_a_backup_with_an_older_key() {
-    assert_snapshot!(check(trouble::restored), @"");
+    assert_snapshot!(check(trouble::restored));
 }
 
 #[test]
 fn without_its_channel() {
-    assert_snapshot!(check(trouble::channel_deleted), @"");
+    assert_snapshot!(check(trouble::channel_deleted));
 }
 
 #[test]
 fn with_another_channel_under_the_id() {
-    assert_snapshot!(check(trouble::id_reused), @"");
+    assert_snapshot!(check(trouble::id_reused));
 }
 
 #[test]
 fn with_a_key_edited_by_hand() {
-    assert_snapshot!(check(trouble::key_edited), @"");
+    assert_snapshot!(check(trouble::key_edited));
 }
 
 #[test]
 fn with_the_channel_disabled_by_hand() {
-    assert_snapshot!(check(trouble::disabled), @"");
+    assert_snapshot!(check(trouble::disabled));
 }
 
 #[test]
 fn with_a_hot_journal() {
-    assert_snapshot!(check(trouble::hot_journal), @"");
+    assert_snapshot!(check(trouble::hot_journal));
 }
 
 #[test]
 fn with_a_write_ahead_log_that_nobody_merged() {
-    assert_snapshot!(check(trouble::write_ahead_log), @"");
+    assert_snapshot!(check(trouble::write_ahead_log));
 }

@@ -2,7 +2,7 @@
 //! the file as it was between them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use keyfresh::clock::Clock;
@@ -38,8 +38,14 @@ impl Side {
         nix::unistd::geteuid().is_root()
     }
 
-    /// The gateway of `fixture`, on a small file system of its own if that is wanted.
+    /// The gateway of `fixture`, on a small file system of its own if that is wanted; a locked file is
+    /// retried for a second.
     pub(crate) fn new(fixture: &str, small: bool) -> Self {
+        Self::with(fixture, small, "busy_timeout = \"1s\"\n")
+    }
+
+    /// The same with `more` said of the gateway.
+    pub(crate) fn with(fixture: &str, small: bool, more: &str) -> Self {
         let mut installation = Installation::new(fixture);
         let gate = Gate::new(&installation.runtime, installation.authority.url());
         installation.edit(installation.authority.url().as_str(), gate.url().as_str());
@@ -58,12 +64,12 @@ impl Side {
             file.to_str().unwrap(),
         );
         installation.gateway = file;
-        let mut more = "[gateway]\nbusy_timeout = \"1s\"\n".to_owned();
+        installation.edit("[gateway]\n", &format!("[gateway]\n{more}"));
         if fixture == "one-hub.db" {
             installation.secret("access_token", ACCESS_TOKEN);
-            more += &format!("url = \"{url}\"\naccess_token_file = \"access_token\"\n");
+            let told = "[gateway]\naccess_token_file = \"access_token\"\n";
+            installation.edit("[gateway]\n", &format!("{told}url = \"{url}\"\n"));
         }
-        installation.edit("[gateway]\n", &more);
         let mut side = Self {
             installation,
             gate,
@@ -118,12 +124,6 @@ impl Side {
         until("the gateway's file can be changed", || {
             connection.execute(sql, []).ok()
         });
-    }
-
-    /// Takes a mount from the gateway's folder.
-    pub(crate) fn unmount(&self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.folder()).status();
-        assert!(unmounted.unwrap().success());
     }
 
     /// What the provider was asked since the row began.
@@ -183,7 +183,12 @@ impl Side {
 impl Drop for Side {
     fn drop(&mut self) {
         if self.is_mounted {
-            self.unmount();
+            unmount(&self.folder());
         }
     }
+}
+
+pub(crate) fn unmount(folder: &Path) {
+    let unmounted = Command::new("umount").arg("-l").arg(folder).status();
+    assert!(unmounted.unwrap().success());
 }

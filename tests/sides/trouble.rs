@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::side::Side;
+use crate::side::{Side, unmount};
 use crate::support::until;
 use crate::writer;
 
@@ -37,18 +38,21 @@ pub(crate) fn whole_lock(side: &Side) -> Cure {
 
 /// As after a remount: what is open stays open for writing, but nothing can be made or opened so.
 pub(crate) fn read_only(side: &Side) -> Cure {
-    let folder = side.folder();
-    let mount = |options: &[&str]| {
+    let (folder, aside) = (side.folder(), side.installation.path("aside"));
+    fs::create_dir(&aside).unwrap();
+    let mount = |options: &[&str], places: &[&PathBuf]| {
         let mut command = Command::new("mount");
-        command.args(options).arg(&folder);
-        if options == ["--bind"] {
-            command.arg(&folder);
-        }
-        assert!(command.status().unwrap().success());
+        let status = command.args(options).args(places).status();
+        assert!(status.unwrap().success(), "{options:?}");
     };
-    mount(&["--bind"]);
-    mount(&["-o", "remount,ro,bind"]);
-    Box::new(Side::unmount)
+    // Elsewhere first: nothing may be open for writing while a mount becomes read-only.
+    mount(&["--bind"], &[&folder, &aside]);
+    mount(&["-o", "remount,ro,bind"], &[&aside]);
+    mount(&["--bind"], &[&aside, &folder]);
+    Box::new(move |side| {
+        unmount(&side.folder());
+        unmount(&aside);
+    })
 }
 
 /// A file system of its own from now on, as full as it was before.
@@ -112,7 +116,7 @@ pub(crate) fn channel_deleted(side: &Side) -> Cure {
     side.installation
         .change("DELETE FROM channels WHERE id = 1");
     Box::new(|side| {
-        side.bring_back("INSERT INTO channels SELECT * FROM backup.channels WHERE id = 1")
+        side.bring_back("INSERT INTO channels SELECT * FROM backup.channels WHERE id = 1");
     })
 }
 
@@ -140,13 +144,11 @@ pub(crate) fn disabled(side: &Side) -> Cure {
 }
 
 pub(crate) fn hot_journal(side: &Side) -> Cure {
-    writer::killed(&side.file(), "DELETE");
-    assert!(side.beside("-journal").exists());
+    writer::killed(side, "DELETE", "-journal");
     none()
 }
 
 pub(crate) fn write_ahead_log(side: &Side) -> Cure {
-    writer::killed(&side.file(), "WAL");
-    assert!(side.beside("-wal").exists());
+    writer::killed(side, "WAL", "-wal");
     none()
 }
