@@ -8,6 +8,7 @@ use std::time::Duration;
 use keyfresh::clock::Clock;
 
 use crate::side::Side;
+use crate::support::daemon::Daemon;
 use crate::support::database::{difference, dump};
 use crate::support::gate::Stop;
 use crate::support::until;
@@ -33,6 +34,7 @@ pub(crate) const MOMENTS: [Moment; 3] = [Moment::Before, Moment::During, Moment:
 #[derive(Debug, PartialEq, Eq)]
 struct Stage {
     link: String,
+    has_error: bool,
     asked: String,
     told: String,
 }
@@ -42,6 +44,7 @@ impl Stage {
         let link = side.link();
         Self {
             link: format!("{} at generation {}", link.state.name(), link.generation),
+            has_error: link.last_error.is_some(),
             asked: format!("{:?}", side.rulings()),
             told: side.events().join(", "),
         }
@@ -114,6 +117,7 @@ fn once(fixture: &str, trouble: Trouble, moment: Moment) -> ([Stage; 2], String)
 fn daemon(fixture: &str, trouble: Trouble, moment: Moment, stages: &[Stage; 2]) {
     let side = new(fixture, trouble);
     let daemon = side.installation.serve();
+    daemon.logs("gateway recognised");
     let cure = match moment {
         Moment::Before => {
             let cure = trouble(&side);
@@ -136,19 +140,22 @@ fn daemon(fixture: &str, trouble: Trouble, moment: Moment, stages: &[Stage; 2]) 
             cure
         }
     };
-    reaches(&side, &stages[0], || {});
+    reaches(&side, &daemon, &stages[0], || {});
     cure(&side);
     let is_left = moment == Moment::Before && !stages[0].asked.contains("Granted");
     if !is_left {
         side.wake();
     }
     // What a look at the gateway showed is believed for two seconds more.
-    reaches(&side, &stages[1], || {
+    reaches(&side, &daemon, &stages[1], || {
         if is_left && side.rulings().is_empty() && side.is_postponed() {
             side.make_due();
         }
     });
     until("all is told", || side.is_told().then_some(()));
+    until("it says that it is over", || {
+        is_over(&daemon.log()).then_some(())
+    });
     check_log(&daemon.stop().stderr);
     changes(&side);
 }
@@ -161,12 +168,16 @@ fn check_log(log: &str) {
     warnings.sort_unstable();
     warnings.dedup();
     assert_eq!(warnings.len(), count, "{log}");
-    let begun = log.matches("channels cannot be brought up to date").count();
-    let over = log.matches("channels can be brought up to date again");
-    assert_eq!(begun, over.count(), "{log}");
+    assert!(is_over(log), "{log}");
 }
 
-fn reaches(side: &Side, stage: &Stage, meanwhile: impl Fn()) {
+fn is_over(log: &str) -> bool {
+    let begun = log.matches("channels cannot be brought up to date");
+    let over = log.matches("channels can be brought up to date again");
+    begun.count() == over.count()
+}
+
+fn reaches(side: &Side, daemon: &Daemon, stage: &Stage, meanwhile: impl Fn()) {
     let clock = Clock::system().stopwatch();
     loop {
         meanwhile();
@@ -176,7 +187,8 @@ fn reaches(side: &Side, stage: &Stage, meanwhile: impl Fn()) {
         }
         assert!(
             clock.elapsed() < PATIENCE,
-            "once: {stage:?}, the daemon: {now:?}"
+            "once: {stage:?}, the daemon: {now:?}\n{}",
+            daemon.log()
         );
         thread::park_timeout(Duration::from_millis(20));
     }

@@ -53,7 +53,7 @@ pub(crate) fn busy(side: &Side) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let mut told = BufReader::new(writer.stdout.as_mut().unwrap()).lines();
     until("the file is locked", || {
         let line = told.next().unwrap().unwrap();
         line.contains("locked").then_some(())
