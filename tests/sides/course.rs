@@ -163,6 +163,12 @@ fn daemon(fixture: &str, trouble: Trouble, moment: Moment, stages: &[Stage; 2]) 
         }
     });
     until("all is told", || side.is_told().then_some(()));
+    if stages[1].link.starts_with("current") {
+        // What is put right without a word shows only there.
+        until("the channel holds the newest key", || {
+            (Some(side.installation.key(1)) == side.installation.tokens("main").1).then_some(())
+        });
+    }
     until("it says that it is over", || {
         is_over(&daemon.log()).then_some(())
     });
