@@ -7,6 +7,7 @@
 
 mod act;
 mod decide;
+mod save;
 mod survey;
 mod tell;
 
@@ -15,10 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::{Mutex, watch};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::credential::{Credential, CredentialId};
@@ -146,7 +146,9 @@ impl Links {
         loop {
             let round = match self.pass().await {
                 Ok(round) => {
-                    self.ailing.store(false, Ordering::Release);
+                    if self.ailing.swap(false, Ordering::AcqRel) {
+                        info!("channels can be brought up to date again");
+                    }
                     round
                 }
                 Err(error) => {
@@ -179,6 +181,15 @@ impl Links {
     /// When the state or the gateway's database cannot be read or written; what was done is kept.
     pub async fn pass(&self) -> Result<Round, Error> {
         let _turn = self.turn.lock().await;
+        let round = self.look_on().await;
+        if let Err(error) = &round {
+            self.cut_off(error).await?;
+        }
+        round
+    }
+
+    /// Looks until nothing is left that another look would write.
+    async fn look_on(&self) -> Result<Round, Error> {
         let mut round = self.look().await?;
         let (mut written, mut news) = (round.written, round.news);
         // The lines of a channel are one text, so one look writes one of them.
@@ -213,35 +224,19 @@ impl Links {
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
             round.news |= seen.iter().zip(chunk).any(stands_otherwise);
             let due = plans.into_iter().filter(|plan| plan.step != Step::Rest);
-            let mut acted = Vec::new();
-            let mut failure = None;
-            // Together, so that they share commits.
-            for outcome in join_all(due.map(|plan| self.act(&gateway, plan))).await {
-                match outcome {
-                    Ok(Some(link)) => {
-                        round.written += usize::from(link.last_error.is_none());
-                        acted.push(link);
-                    }
-                    Ok(None) => round.again = true,
-                    Err(error) => failure = failure.or(Some(error)),
-                }
-            }
+            let (acted, failure) = self.act_on(&gateway, due, &mut round).await;
             for link in seen.iter().chain(&acted) {
                 round.note(link, began);
             }
             round.is_at_rest &= acted.is_empty() && seen.iter().all(is_settled);
             if !acted.is_empty() {
-                let saved = acted.clone();
-                self.store
-                    .write(move |db| {
-                        saved
-                            .iter()
-                            .try_for_each(|link| store::link::save(db, link))
-                    })
-                    .await?;
+                round.news |= self.save(chunk, &acted).await?;
             }
             self.tell(&gateway, seen, acted).await?;
             if let Some(error) = failure {
+                if round.news {
+                    self.wakers.notices.send_replace(());
+                }
                 return Err(error);
             }
         }

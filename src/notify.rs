@@ -89,13 +89,15 @@ pub enum Delivery {
 pub enum EventKind {
     /// A new access token was obtained.
     Refreshed,
-    /// An exchange failed and will be tried again: the first of an incident only.
+    /// An exchange failed and will be tried again, or a channel waits for its key: the first of an
+    /// incident only.
     Failing,
     /// The provider rejected the refresh token: a person must log in again.
     Dead,
     /// Whether the refresh token was spent is not known.
     Unconfirmed,
-    /// A refresh succeeded after an incident; comes with that refresh's own event.
+    /// A refresh succeeded after an incident, with that refresh's own event; or a channel got the key
+    /// that it waited for.
     Recovered,
     /// A channel's key was changed by somebody else.
     Conflict,
@@ -194,7 +196,7 @@ pub struct Detail {
     /// Why nothing more is sent, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// The channel a conflict is about.
+    /// The channel it is about, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<i64>,
 }

@@ -280,7 +280,9 @@ impl Refresher {
     async fn postpone(&self, seen: Credential, reason: String) -> Result<(), store::Error> {
         let now = self.clock.read();
         let name = seen.name.clone();
-        warn!(credential.name = name, reason, "refresh postponed");
+        if seen.last_error.as_ref() != Some(&reason) {
+            warn!(credential.name = name, reason, "refresh postponed");
+        }
         self.store
             .write(move |db| store::credential::postpone(db, &seen, &reason, now))
             .await?;

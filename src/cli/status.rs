@@ -119,7 +119,7 @@ impl Rows {
                 || self.links_of(row).any(|link| {
                     link.is_estranged()
                         || (link.state == State::Pending && link.untold)
-                        || (link.state == State::Current && link.last_error.is_some())
+                        || link.last_error.is_some()
                 }))
     }
 }

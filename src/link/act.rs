@@ -1,21 +1,55 @@
 //! Doing what was decided about one link: the gateway's compare-and-set, and what follows of it.
 
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::decide::{self, Learns, Step};
 use super::survey::json;
-use super::{Error, Links, Plan};
+use super::{Error, Links, Plan, Round};
 use crate::clock::Timestamp;
 use crate::credential::Credential;
 use crate::gateway::{self, Channel, Gateway, Write, Written};
 use crate::store;
-use crate::store::link::{Link, State};
+use crate::store::link::Link;
 use crate::telemetry::chain;
 
 impl Links {
+    /// Does what was decided, together, so that the writes share commits: the links as they are then, and
+    /// the first failure, if one kept any from being done.
+    pub(super) async fn act_on(
+        &self,
+        gateway: &Gateway,
+        due: impl Iterator<Item = Plan>,
+        round: &mut Round,
+    ) -> (Vec<Link>, Option<Error>) {
+        let mut acted = Vec::new();
+        let mut failure = None;
+        let outcomes = due.map(async |plan| {
+            let (link, step) = (plan.link.clone(), plan.step);
+            (link, step, self.act(gateway, plan).await)
+        });
+        for (mut link, step, outcome) in join_all(outcomes).await {
+            match outcome {
+                Ok(Some(link)) => {
+                    round.written += usize::from(link.last_error.is_none());
+                    acted.push(link);
+                }
+                Ok(None) => round.again = true,
+                Err(error) => {
+                    if let (Step::Write, Error::Gateway(error)) = (step, &error) {
+                        decide::hinder(&mut link, chain(error));
+                        acted.push(link);
+                    }
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        (acted, failure)
+    }
+
     /// Does what was decided; `None` where the channel changed meanwhile and the next pass decides anew.
-    pub(super) async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
+    async fn act(&self, gateway: &Gateway, plan: Plan) -> Result<Option<Link>, Error> {
         let Plan {
             mut link,
             credential,
@@ -48,7 +82,9 @@ impl Links {
         match gateway.write(write).await {
             Ok(Written::Done) => {}
             Ok(Written::Changed | Written::Gone) => return Ok(None),
-            Err(error) if error.is_of_one_channel() => return Ok(Some(refused(link, &error))),
+            Err(error) if error.is_of_one_channel() => {
+                return Ok(Some(refused(link, &credential, &error)));
+            }
             Err(error) => return Err(error.into()),
         }
         if enable {
@@ -95,9 +131,17 @@ impl Links {
 }
 
 /// This channel alone cannot take the key.
-fn refused(mut link: Link, error: &gateway::Error) -> Link {
-    link.state = State::Pending;
-    link.last_error = Some(chain(error));
+fn refused(mut link: Link, credential: &Credential, error: &gateway::Error) -> Link {
+    let (name, reason) = (&credential.name, chain(error));
+    if link.last_error.as_ref() != Some(&reason) {
+        warn!(
+            credential.name = name,
+            channel = link.channel,
+            reason,
+            "channel not written"
+        );
+    }
+    decide::hinder(&mut link, reason);
     link
 }
 

@@ -107,13 +107,13 @@ pub(super) fn decide(
     match facts.held {
         Held::Foreign => (Step::Rest, stranger(link)),
         _ if credential.generation == 0 => {
-            link.state = State::Pending;
+            wait(link);
             let give_back = credential.phase == Phase::Dead && link.stripped;
             (if give_back { Step::PutBack } else { Step::Rest }, None)
         }
         Held::Known if !is_usable(credential, now) => {
             // The key that stands there may still be good, ours is not.
-            link.state = State::Pending;
+            wait(link);
             (Step::Rest, None)
         }
         Held::Known => (Step::Write, None),
@@ -214,6 +214,59 @@ fn refresh_inside(
         Step::Strip
     };
     (step, None)
+}
+
+/// Nothing is to be brought yet; a link that was estranged no longer is.
+fn wait(link: &mut Link) {
+    if link.state != State::Pending {
+        link.last_error = None;
+    }
+    link.state = State::Pending;
+}
+
+/// The key cannot be brought to its channel.
+pub(super) fn hinder(link: &mut Link, reason: String) {
+    link.state = State::Pending;
+    link.last_error = Some(reason);
+}
+
+/// The gateway cannot be used: noted with whatever is or should be fed through it.
+pub(super) fn cut_off(link: &mut Link, credential: &Credential, reason: &str) {
+    let waits = link.state == State::Pending && link.generation < credential.generation;
+    if waits || link.state == State::Current {
+        link.last_error = Some(reason.to_owned());
+    }
+}
+
+/// What a change of the link is to tell: once that its key cannot be brought, once that it was.
+pub(super) fn incident(before: &Link, link: &Link, credential: &Credential) -> Option<Told> {
+    let detail = Detail {
+        channel: Some(link.channel),
+        ..Detail::default()
+    };
+    match [before, link].map(|link| is_hindered(link, credential)) {
+        [false, true] => {
+            let error = link.last_error.clone();
+            Some((EventKind::Failing, Detail { error, ..detail }))
+        }
+        [true, false] if !link.is_estranged() && link.generation == credential.generation => {
+            let generation = Some(link.generation);
+            let expires_at = credential.expires_at;
+            let detail = Detail {
+                generation,
+                expires_at,
+                ..detail
+            };
+            Some((EventKind::Recovered, detail))
+        }
+        _ => None,
+    }
+}
+
+/// Whether what stands in the way keeps the key out, not only the gateway from hearing of it.
+fn is_hindered(link: &Link, credential: &Credential) -> bool {
+    let brought = link.untold && link.generation == credential.generation;
+    link.state == State::Pending && link.last_error.is_some() && !brought
 }
 
 /// What is noted with a link in whose channel another's key stands.

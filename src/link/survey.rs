@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::warn;
 
 use super::decide::{self, Facts, Held, Step};
+use super::save::keep;
 use super::{Error, FRESH, Links, Obstacle, Plan, Survey};
 use crate::clock::Timestamp;
 use crate::credential::{Credential, CredentialId, Told};
@@ -107,10 +108,11 @@ impl Links {
         let learns = self.learns(gateway);
         let sync_interval = gateway.sync_interval();
         let now = self.clock.now();
-        let (plans, news) = self
+        let (plans, news, is_told) = self
             .store
             .write(move |db| {
                 let mut news = Vec::new();
+                let mut is_told = false;
                 let mut decide = |before: Link| {
                     let mut link = before.clone();
                     let channel = channels.get(&link.channel).cloned();
@@ -137,7 +139,7 @@ impl Links {
                     }
                     news.extend(told.map(|told| (credential.clone(), told)));
                     if link != before && !matches!(step, Step::Write | Step::Enable) {
-                        store::link::save(db, &link)?;
+                        is_told |= keep(db, &before, &link, &credential, now)?;
                     }
                     let enable = seen.is_some_and(|facts| facts.auto_disabled)
                         && matches!(step, Step::Write | Step::Enable);
@@ -155,11 +157,12 @@ impl Links {
                     .map(&mut decide)
                     .collect::<Result<Vec<_>, store::Error>>()?;
                 record(db, &mut news, &plans, now)?;
-                Ok((plans, news))
+                is_told |= !news.is_empty();
+                Ok((plans, news, is_told))
             })
             .await?;
-        if !news.is_empty() {
-            log(&news);
+        log(&news);
+        if is_told {
             self.wakers.notices.send_replace(());
         }
         Ok(plans)

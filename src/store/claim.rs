@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::adopt::digest;
 use super::credential::{by_id, install_candidate, keep, refresh_token, rotate, row, save};
-use super::{Error, Lock, Slot, Slots, Store, notice};
+use super::{Error, Lock, Slot, Slots, Store, link, notice};
 use crate::clock::{Clock, Reading, Stopwatch, Timestamp};
 use crate::credential::{Credential, Phase, Told};
 use crate::secret::mask;
@@ -161,6 +161,7 @@ impl Store {
             }
             if let Some(access) = &tokens.access {
                 keep(db, &key, &row, "access", access, now)?;
+                link::fall_behind(db, row.id)?;
             }
             install_candidate(db, &key, &mut row, now)?;
             save(db, &row)?;

@@ -152,6 +152,20 @@ pub fn save(db: &Connection, link: &Link) -> Result<(), Error> {
     Ok(())
 }
 
+/// The credential's channels no longer hold its newest access token. What was known of them is about the
+/// key before, but for a stranger's.
+///
+/// # Errors
+/// When the state cannot be written.
+pub(super) fn fall_behind(db: &Connection, credential: CredentialId) -> Result<(), Error> {
+    db.prepare_cached(
+        "UPDATE link SET state = 'pending', last_error = NULL
+         WHERE credential = ?1 AND (state = 'current' OR (state = 'pending' AND untold))",
+    )?
+    .execute([credential.0])?;
+    Ok(())
+}
+
 /// Keeps the refresh token found in a JSON key, or forgets it once it was put back.
 ///
 /// # Errors

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 
-use crate::support::world::World;
+use crate::support::gate::Stop;
+use crate::support::world::{World, minutes, whole};
 
 /// A gateway broken by `break_it` after the first refresh, looked at by three passes, mended.
 async fn check<T>(break_it: impl Fn(&World) -> T, mend: impl Fn(&World, T)) -> String {
@@ -40,7 +41,7 @@ async fn a_locked_file() {
     at +00:43:19
     main: resting, due +00:48:38, generation 1, expires +01:00:00, holds main refresh 1
       3 failures: /folder/one-api.db has been locked by another process for 20ms: find it (`fuser -v /folder/one-api.db`), restart the gateway if nothing else holds it, or raise gateway.busy_timeout
-      channel 1: nothing to be seen; current at generation 1
+      channel 1: nothing to be seen; current at generation 1; /folder/one-api.db has been locked by another process for 20ms: find it (`fuser -v /folder/one-api.db`), restart the gateway if nothing else holds it, or raise gateway.busy_timeout
     asked +00:00:00: main refresh 0, Granted
     event main refreshed generation 1
     event main failing
@@ -70,7 +71,7 @@ async fn a_missing_file() {
     at +00:43:19
     main: resting, due +00:48:38, generation 1, expires +01:00:00, holds main refresh 1
       3 failures: /folder/one-api.db does not exist: name the gateway's database file in gateway.database (keyfresh never creates it)
-      channel 1: nothing to be seen; current at generation 1
+      channel 1: nothing to be seen; current at generation 1; /folder/one-api.db does not exist: name the gateway's database file in gateway.database (keyfresh never creates it)
     asked +00:00:00: main refresh 0, Granted
     event main refreshed generation 1
     event main failing
@@ -127,4 +128,49 @@ async fn a_file_for_reading_alone() {
     notice keyfresh: main cannot be refreshed at the moment
     notice keyfresh: main recovered
     ");
+}
+
+/// The exchange is done; only the way of its key into the channels is barred.
+#[tokio::test]
+async fn a_key_that_waits_for_its_channels_is_told_once() {
+    let mut world = World::new("one-api.db").await;
+    world.gateway_settings().busy_timeout = Duration::from_millis(20);
+    world.settings("main").channels = whole(&[1, 4]);
+    let gate = world.gate().await;
+    world.once().await;
+    world.wait_until_due().await;
+    gate.stop(Stop::Request);
+    world.begin_pass().await;
+    gate.arrival(1).await;
+    let lock = world.other();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    gate.stop(Stop::Nowhere);
+    world.parts().await.refresher.settled().await;
+    for _ in 0..3 {
+        assert!(world.try_once().await.is_err());
+        world.wait(minutes(1));
+    }
+    let waits = format!("{}\n{}", world.picture().await, world.last_notice());
+    drop(lock);
+    world.after(minutes(1)).await;
+    assert_snapshot!(format!("{waits}\n{}", world.picture().await));
+}
+
+#[tokio::test]
+async fn a_channel_that_cannot_keep_its_key_is_told_once() {
+    let mut world = World::new("one-api.db").await;
+    world.settings("main").channels = whole(&[1, 4]);
+    world.once().await;
+    world.sql(
+        "CREATE TRIGGER odd AFTER UPDATE OF key ON channels WHEN NEW.id = 4 AND NEW.key <> 'odd'
+         BEGIN UPDATE channels SET key = 'odd' WHERE id = 4; END",
+    );
+    world.when_due().await;
+    for _ in 0..2 {
+        world.after(minutes(1)).await;
+    }
+    let waits = world.picture().await;
+    world.sql("DROP TRIGGER odd");
+    world.after(minutes(1)).await;
+    assert_snapshot!(format!("{waits}\n{}", world.picture().await));
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use super::world::World;
 
@@ -27,15 +28,21 @@ struct Books {
 impl Console {
     /// Listens on a free port and has `world` call it with `access_token`.
     pub(crate) async fn start(world: &mut World, access_token: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (console, url) = Self::listen().await;
         let settings = world.gateway_settings();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        settings.url = Some(url.parse().unwrap());
+        settings.url = Some(url);
         settings.access_token = Some(access_token.into());
+        console
+    }
+
+    /// Listens on a free port: where it is reached.
+    pub(crate) async fn listen() -> (Self, Url) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let books = Arc::<Mutex<Books>>::default();
         let router = Router::new().fallback(hear).with_state(Arc::clone(&books));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { books, task }
+        (Self { books, task }, url.parse().unwrap())
     }
 
     /// Each request: its line, the headers that matter, its body.

@@ -189,7 +189,10 @@ impl Writer<'_> {
     }
 
     pub(super) fn heading(&self, entry: &Entry<'_>) -> String {
-        let (one, _) = self.phrases.kinds[entry.kind.rank()];
+        let one = match (entry.kind, entry.event.detail.channel) {
+            (EventKind::Failing, Some(_)) => self.phrases.unwritten,
+            (kind, _) => self.phrases.kinds[kind.rank()].0,
+        };
         let channel = entry.event.detail.channel.map(|id| id.to_string());
         fill(one, &[&name(entry), channel.as_deref().unwrap_or("?")])
     }
