@@ -278,14 +278,14 @@ fn sealed(
 /// A row as the rules see it.
 pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
     let moment = |column| super::moment(row, column);
-    let now = |column| moment(column).map(Option::unwrap_or_default);
+    let certain = |column| super::certain_moment(row, column);
     let phase = match row.get::<_, String>("phase")?.as_str() {
         "exchanging" => Phase::Exchanging {
             slot: row.get("slot")?,
             doubt: moment("resend_at")?,
         },
         "unconfirmed" => Phase::Unconfirmed {
-            resend_at: now("resend_at")?,
+            resend_at: certain("resend_at")?,
         },
         "resting" => Phase::Resting,
         _ => Phase::Dead,
@@ -295,8 +295,8 @@ pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
         name: row.get("name")?,
         parked: row.get("parked")?,
         phase,
-        since: now("since")?,
-        due_at: now("due_at")?,
+        since: certain("since")?,
+        due_at: certain("due_at")?,
         not_before: moment("not_before")?,
         attempt: row.get("attempt")?,
         failures: row.get("failures")?,
