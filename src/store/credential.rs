@@ -187,22 +187,39 @@ pub fn access_token(
     sealed(db, key, id, "access")
 }
 
-/// Installs the login that waited for an exchange to settle, if one did.
+/// Installs the login that waited for an exchange to settle, if one did. One that does not open is gone
+/// for good: the answer must be settled all the same.
 pub(super) fn install_candidate(
     db: &Connection,
     key: &StateKey,
     row: &mut Credential,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(candidate) = sealed(db, key, row.id, "candidate")? {
+    let candidate = readable(sealed(db, key, row.id, "candidate"), row, "candidate")?;
+    db.execute(
+        "UPDATE credential SET candidate = NULL WHERE id = ?1 AND candidate IS NOT NULL",
+        [row.id.0],
+    )?;
+    if let Some(candidate) = candidate {
         rotate(db, key, row, &candidate, now)?;
-        db.execute(
-            "UPDATE credential SET candidate = NULL WHERE id = ?1",
-            [row.id.0],
-        )?;
         row.renew(now);
     }
     Ok(())
+}
+
+/// A token that its successor does not need; one that does not open is told and counts as none.
+fn readable(
+    token: Result<Option<SecretString>, Error>,
+    row: &Credential,
+    column: &str,
+) -> Result<Option<SecretString>, Error> {
+    match token {
+        Err(Error::Sealed(error)) => {
+            tracing::error!(credential.name = row.name, column, %error, "a stored token is damaged");
+            Ok(None)
+        }
+        token => token,
+    }
 }
 
 /// `token` becomes the refresh token in use, its predecessor stays as `previous`.
@@ -213,7 +230,7 @@ pub(super) fn rotate(
     token: &SecretString,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(current) = refresh_token(db, key, row.id)? {
+    if let Some(current) = readable(refresh_token(db, key, row.id), row, "refresh")? {
         if current.expose_secret() == token.expose_secret() {
             return Ok(());
         }
