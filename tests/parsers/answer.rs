@@ -3,7 +3,7 @@
 use keyfresh::clock::Timestamp;
 use keyfresh::exchange::{Sent, replay};
 use keyfresh::provider::{Client, Outcome, Overrides, Verdict, preset};
-use keyfresh::secret::ExposeSecret as _;
+use keyfresh::secret::ExposeSecret;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -76,7 +76,7 @@ fn texts(outcome: &Outcome) -> (Option<&str>, Option<&str>) {
         _ => None,
     };
     let refresh = outcome.refresh_token.as_ref();
-    (access, refresh.map(|token| token.expose_secret()))
+    (access, refresh.map(ExposeSecret::expose_secret))
 }
 
 proptest! {

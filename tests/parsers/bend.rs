@@ -92,7 +92,9 @@ pub(crate) struct Bends(Vec<Bend>);
 impl Bends {
     pub(crate) fn of(&self, bytes: &[u8]) -> Vec<u8> {
         let mut bent = bytes.to_vec();
-        self.0.iter().for_each(|bend| bend.apply(&mut bent));
+        for bend in &self.0 {
+            bend.apply(&mut bent);
+        }
         bent
     }
 }

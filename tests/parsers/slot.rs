@@ -114,7 +114,9 @@ fn a_bent_file_opens_as_something_that_was_written_or_not_at_all() {
     let check = |parts: &[Vec<u8>], places: &[(Index, u8)], swapped: bool| {
         let attempt = world.begin();
         let mut slot = world.slot(attempt);
-        parts.iter().for_each(|part| slot.write(part));
+        for part in parts {
+            slot.write(part);
+        }
         let mut file = world.file();
         for (place, byte) in places {
             // Near the head of either half, where the records are.
