@@ -107,7 +107,7 @@ proptest! {
 
     #[test]
     fn a_refresh_token_that_came_whole_is_found(
-        before in json::strange(), after in json::strange(), end in any::<Index>(), way in 0..3,
+        before in json::strange('x'), after in json::strange('y'), end in any::<Index>(), way in 0..3,
     ) {
         let token = ("\"refresh_token\"".to_owned(), format!("\"{REFRESH}\""));
         let body = json::object([before, vec![token], after].concat());

@@ -42,7 +42,12 @@ pub(crate) fn object(members: Vec<(String, String)>) -> String {
     format!("{{ {}\t}}", members.join(", "))
 }
 
-/// Members that mean nothing to us, as text.
-pub(crate) fn strange() -> impl Strategy<Value = Vec<(String, String)>> {
-    prop::collection::vec(("\"x[a-z]{0,6}\"", value()), 0..5)
+/// Members that mean nothing to us, as text; no name comes twice, or under another first letter.
+pub(crate) fn strange(first: char) -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::vec(("[a-z]{0,6}", value()), 0..5).prop_map(move |members| {
+        let members = members.into_iter().enumerate();
+        let named =
+            members.map(|(number, (name, value))| (format!("\"{first}{number}{name}\""), value));
+        named.collect()
+    })
 }

@@ -17,14 +17,8 @@ proptest! {
     #![proptest_config(cases(1))]
 
     #[test]
-    fn members_that_nobody_knows_stay_as_they_are(before in json::strange(), after in json::strange()) {
-        let distinct = |members: &[(String, String)]| {
-            let mut names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
-            names.sort();
-            names.windows(2).all(|pair| pair[0] != pair[1])
-        };
+    fn members_that_nobody_knows_stay_as_they_are(before in json::strange('x'), after in json::strange('y')) {
         let token = |text: &str| ("\"access_token\"".to_owned(), format!("\"{text}\""));
-        prop_assume!(distinct(&[before.clone(), after.clone()].concat()));
         let text = json::object([before.clone(), vec![token("old")], after.clone()].concat());
         let key = JsonKey::parse(&text).unwrap();
         prop_assert_eq!(key.access_token(), "old");
