@@ -377,10 +377,31 @@ fn migrate(connection: &mut Connection) -> Result<(), Error> {
     Ok(transaction.commit()?)
 }
 
-/// A column of unix milliseconds.
+/// The last millisecond of the year 9999, and as far the other way: no clock shows what lies beyond,
+/// and nothing computed from what lies within leaves the range of [`Timestamp`].
+const LATEST: i64 = 253_402_300_799_999;
+
+/// A column of unix milliseconds. One out of range is an error: whatever stood for it, a spent token
+/// might be sent by it.
 fn moment(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Timestamp>, rusqlite::Error> {
     let millis: Option<i64> = row.get(column)?;
-    Ok(millis.and_then(DateTime::from_timestamp_millis))
+    let Some(millis) = millis else {
+        return Ok(None);
+    };
+    let within = (-LATEST..=LATEST).contains(&millis);
+    let moment = DateTime::from_timestamp_millis(millis).filter(|_| within);
+    let place = row.as_ref().column_index(column)?;
+    let error = rusqlite::Error::IntegralValueOutOfRange(place, millis);
+    moment.map(Some).ok_or(error)
+}
+
+/// The same of a column that is never NULL.
+fn certain_moment(row: &rusqlite::Row<'_>, column: &str) -> Result<Timestamp, rusqlite::Error> {
+    let place = row.as_ref().column_index(column)?;
+    let missing = || {
+        rusqlite::Error::InvalidColumnType(place, column.to_owned(), rusqlite::types::Type::Null)
+    };
+    moment(row, column)?.ok_or_else(missing)
 }
 
 /// A sealed token.

@@ -3,34 +3,50 @@
 //! Pure. Fields that we do not know stay, in their order. New API refreshes such a key by itself as long
 //! as it holds a `refresh_token`, so ours are written without one (gateways.md 6). Callers: `link.rs`.
 
+use std::fmt;
+
 use chrono::SecondsFormat;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 
 /// The object, with the access token that makes it a key.
 #[derive(Clone)]
-pub struct JsonKey(Map<String, Value>);
+pub struct JsonKey {
+    members: Members,
+    access_token: String,
+    refresh_token: Option<String>,
+}
+
+/// Names, and values as they were typed: a number is not read, for its digits may be more than we hold.
+#[derive(Clone, Default)]
+struct Members(Vec<(String, String)>);
 
 impl JsonKey {
     /// Reads a channel's key; nothing if it is no object or has no text as `access_token`.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {
-        let key = Self(serde_json::from_str(key).ok()?);
-        (!key.access_token().is_empty()).then_some(key)
+        let members: Members = serde_json::from_str(key).ok()?;
+        Some(Self {
+            access_token: members.text("access_token")?,
+            refresh_token: members.text("refresh_token"),
+            members,
+        })
     }
 
     /// `access_token`.
     #[must_use]
     pub fn access_token(&self) -> &str {
-        self.text("access_token")
+        &self.access_token
     }
 
     /// `refresh_token`, unless it is absent or empty.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&str> {
-        Some(self.text("refresh_token")).filter(|token| !token.is_empty())
+        self.refresh_token.as_deref()
     }
 
     /// The key with a fresh access token, without a refresh token; `expired` goes if it is unknown.
@@ -41,45 +57,90 @@ impl JsonKey {
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> SecretString {
-        let mut key = self.0.clone();
-        key.shift_remove("refresh_token");
-        key.insert("access_token".to_owned(), token.into());
-        key.insert("last_refresh".to_owned(), time(now));
+        let mut key = self.members.clone();
+        key.remove("refresh_token");
+        key.set("access_token", token);
+        key.set("last_refresh", &time(now));
         match expires_at {
-            Some(expires_at) => key.insert("expired".to_owned(), time(expires_at)),
-            None => key.shift_remove("expired"),
-        };
-        written(key)
+            Some(expires_at) => key.set("expired", &time(expires_at)),
+            None => key.remove("expired"),
+        }
+        key.written()
     }
 
     /// The same key, so that the gateway leaves its refreshing to us.
     #[must_use]
     pub fn without_refresh_token(&self) -> SecretString {
-        let mut key = self.0.clone();
-        key.shift_remove("refresh_token");
-        written(key)
+        let mut key = self.members.clone();
+        key.remove("refresh_token");
+        key.written()
     }
 
     /// The same key with its refresh token put back.
     #[must_use]
     pub fn with_refresh_token(&self, token: &str) -> SecretString {
-        let mut key = self.0.clone();
-        key.insert("refresh_token".to_owned(), token.into());
-        written(key)
+        let mut key = self.members.clone();
+        key.set("refresh_token", token);
+        key.written()
+    }
+}
+
+impl Members {
+    /// The text of a member that has one, and not an empty one.
+    fn text(&self, name: &str) -> Option<String> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+        let text: String = serde_json::from_str(value).ok()?;
+        (!text.is_empty()).then_some(text)
     }
 
-    fn text(&self, field: &str) -> &str {
-        self.0.get(field).and_then(Value::as_str).unwrap_or("")
+    fn set(&mut self, name: &str, text: &str) {
+        self.put(name.to_owned(), Value::from(text).to_string());
+    }
+
+    /// Of a member given twice the last value stays, in the first one's place.
+    fn put(&mut self, name: String, value: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some(member) => member.1 = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
+    fn written(&self) -> SecretString {
+        let member = |(name, value): &(String, String)| format!("{}:{value}", Value::from(&**name));
+        let members: Vec<String> = self.0.iter().map(member).collect();
+        format!("{{{}}}", members.join(",")).into()
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Members::default();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    members.put(name, value.get().to_owned());
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 
 /// As Go's `time.RFC3339` has it, in UTC.
-fn time(moment: Timestamp) -> Value {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true).into()
-}
-
-fn written(key: Map<String, Value>) -> SecretString {
-    Value::Object(key).to_string().into()
+fn time(moment: Timestamp) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]
@@ -115,6 +176,16 @@ mod tests {
         check(r#"["access_token"]"#, None);
         check("plain", None);
         check("", None);
+    }
+
+    #[test]
+    fn numbers_that_nobody_reads_keep_their_digits() {
+        let key = JsonKey::parse(
+            r#"{"access_token":"a","account":12345678901234567890123,"b":1.10,"c":1e400,"d":"\u00e9"}"#,
+        );
+        let written = key.unwrap().with_refresh_token("r");
+        let same = r#"{"access_token":"a","account":12345678901234567890123,"b":1.10,"c":1e400,"d":"\u00e9","refresh_token":"r"}"#;
+        assert_eq!(written.expose_secret(), same);
     }
 
     #[test]

@@ -88,6 +88,8 @@ fn place(key: &str, line: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -134,5 +136,23 @@ mod tests {
         let off = MultiKey::parse(both).map(|info| info.lines_off()).unwrap();
         assert_eq!(off[&0], Status::AutoDisabled);
         assert_eq!(off[&1], Status::ManuallyDisabled);
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_the_only_one_that_changes(key in "[a\\n\\r 密]{0,12}", number in 0..6_usize, new in "[^\n]{0,5}") {
+            let Some(written) = with_line(&key, number, &new) else {
+                prop_assert_eq!(line(&key, number), None);
+                return Ok(());
+            };
+            let changed = |(one, other): (&str, &str)| one != other;
+            let lines = key.split('\n').zip(written.split('\n'));
+            prop_assert_eq!(key.matches('\n').count(), written.matches('\n').count());
+            prop_assert!(lines.filter(|&pair| changed(pair)).count() <= 1);
+            // An empty line at either end is none to the gateway.
+            if !new.is_empty() && !new.trim_start().starts_with('[') {
+                prop_assert_eq!(line(&written, number), Some(new.as_str()));
+            }
+        }
     }
 }

@@ -7,8 +7,9 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// What stands whole in the body's first JSON object. Of a member given twice the last usable wins.
@@ -107,6 +108,15 @@ fn error_code(value: Value) -> Option<String> {
     }
 }
 
+/// JSON in its syntax alone, as `1e400`, half a surrogate or a very deep nesting: it counts as absent,
+/// but an error stays one, and what follows is still read.
+fn unreadable(name: &str) -> Value {
+    match name {
+        "error" | "code" => Value::Object(Map::new()),
+        _ => Value::Null,
+    }
+}
+
 /// Fills [`Members`] while reading, so that they survive an error further on.
 struct Collect<'a>(&'a mut Members);
 
@@ -126,15 +136,11 @@ impl<'de> Visitor<'de> for Collect<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "access_token" | "refresh_token" | "expires_in" | "error" | "code" => {
-                    self.0.take(&name, map.next_value()?);
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            let name: String = serde_json::from_str(name.get()).unwrap_or_default();
+            let value = serde_json::from_str(value.get());
+            self.0
+                .take(&name, value.unwrap_or_else(|_| unreadable(&name)));
         }
         Ok(())
     }
@@ -160,6 +166,25 @@ mod tests {
             assert_eq!(token, (end >= quote).then_some("r\"\\A/"));
             assert_eq!(members.closed, end == body.len());
         }
+    }
+
+    #[test]
+    fn a_member_that_nobody_can_hold_hides_none_behind_it() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        let check = |member: &str, error: Option<&str>| {
+            let body = format!(r#"{{{member},"refresh_token":"r"}}"#);
+            let members = Members::read(body.as_bytes());
+            let token = members.refresh_token.as_ref();
+            assert_eq!(token.map(ExposeSecret::expose_secret), Some("r"), "{body}");
+            assert_eq!(members.error.as_deref(), error, "{body}");
+            assert!(members.closed && members.expires_in.is_none());
+        };
+        check(r#""expires_in":1e400"#, None);
+        check(&format!(r#""expires_in":{deep}"#), None);
+        check(r#""access_token":"\ud800""#, None);
+        check(r#""error":"\ud800""#, Some("unnamed"));
+        check(&format!(r#""error":{{"code":{deep}}}"#), Some("unnamed"));
+        check(r#""\ud800":0"#, None);
     }
 
     #[test]

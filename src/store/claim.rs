@@ -188,7 +188,9 @@ impl Store {
                 let mut statement =
                     db.prepare("SELECT * FROM credential WHERE phase = 'exchanging'")?;
                 let rows = statement.query_map([], |found| {
-                    Ok((row(found)?, found.get::<_, String>("preset")?))
+                    // Without its name the answer is read by the preset in force.
+                    let preset: Option<String> = found.get("preset")?;
+                    Ok((row(found)?, preset.unwrap_or_default()))
                 })?;
                 Ok(rows.collect::<Result<Vec<_>, _>>()?)
             })

@@ -203,22 +203,39 @@ pub fn access_token(
     sealed(db, key, id, "access")
 }
 
-/// Installs the login that waited for an exchange to settle, if one did.
+/// Installs the login that waited for an exchange to settle, if one did. One that does not open is gone
+/// for good: the answer must be settled all the same.
 pub(super) fn install_candidate(
     db: &Connection,
     key: &StateKey,
     row: &mut Credential,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(candidate) = sealed(db, key, row.id, "candidate")? {
+    let candidate = readable(sealed(db, key, row.id, "candidate"), row, "candidate")?;
+    db.execute(
+        "UPDATE credential SET candidate = NULL WHERE id = ?1 AND candidate IS NOT NULL",
+        [row.id.0],
+    )?;
+    if let Some(candidate) = candidate {
         rotate(db, key, row, &candidate, now)?;
-        db.execute(
-            "UPDATE credential SET candidate = NULL WHERE id = ?1",
-            [row.id.0],
-        )?;
         row.renew(now);
     }
     Ok(())
+}
+
+/// A token that its successor does not need; one that does not open is told and counts as none.
+fn readable(
+    token: Result<Option<SecretString>, Error>,
+    row: &Credential,
+    column: &str,
+) -> Result<Option<SecretString>, Error> {
+    match token {
+        Err(Error::Sealed(error)) => {
+            tracing::error!(credential.name = row.name, column, %error, "a stored token is damaged");
+            Ok(None)
+        }
+        token => token,
+    }
 }
 
 /// `token` becomes the refresh token in use, its predecessor stays as `previous`.
@@ -229,7 +246,7 @@ pub(super) fn rotate(
     token: &SecretString,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(current) = refresh_token(db, key, row.id)? {
+    if let Some(current) = readable(refresh_token(db, key, row.id), row, "refresh")? {
         if current.expose_secret() == token.expose_secret() {
             return Ok(());
         }
@@ -294,14 +311,14 @@ fn sealed(
 /// A row as the rules see it.
 pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
     let moment = |column| super::moment(row, column);
-    let now = |column| moment(column).map(Option::unwrap_or_default);
+    let certain = |column| super::certain_moment(row, column);
     let phase = match row.get::<_, String>("phase")?.as_str() {
         "exchanging" => Phase::Exchanging {
             slot: row.get("slot")?,
             doubt: moment("resend_at")?,
         },
         "unconfirmed" => Phase::Unconfirmed {
-            resend_at: now("resend_at")?,
+            resend_at: certain("resend_at")?,
         },
         "resting" => Phase::Resting,
         _ => Phase::Dead,
@@ -312,10 +329,10 @@ pub(super) fn row(row: &Row<'_>) -> Result<Credential, rusqlite::Error> {
         parked: row.get("parked")?,
         phase,
         since: Reading {
-            wall: now("since")?,
+            wall: certain("since")?,
             uptime: uptime(row, "since_uptime")?,
         },
-        due_at: now("due_at")?,
+        due_at: certain("due_at")?,
         not_before: moment("not_before")?,
         attempt: row.get("attempt")?,
         failures: row.get("failures")?,

@@ -9,7 +9,6 @@
 mod support;
 
 mod attack;
-mod dice;
 mod guess;
 mod wire;
 
@@ -21,9 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use attack::{ALICE, CANARY, Knowledge, attack};
-use dice::Dice;
 use support::daemon::Daemon;
 use support::database::{difference, dump};
+use support::dice::{self, Dice};
 use support::installation::Installation;
 use support::until;
 
