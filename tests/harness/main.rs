@@ -2,8 +2,8 @@
 //! killed or made to fail, started again and judged. `tests/harness/calls.c` strikes, the server's log judges.
 //!
 //! Without more it runs a part spread over all calls. Everything is run, and the table shown, by
-//! `KEYFRESH_SWEEP=full cargo test --release --test harness nothing_is_lost -- --nocapture` (`kills` or
-//! `faults`: one half). A finding is named by its point; `KEYFRESH_CUT="once 57 killed After"` runs it alone.
+//! `KEYFRESH_SWEEP=full cargo test --release --test harness nothing_is_lost -- --nocapture` (`kills`,
+//! `faults` or `others`: one part). A finding is named by its point; `KEYFRESH_CUT="once 57 killed After"` runs it alone.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::print_stdout, reason = "the table is for people")]
@@ -13,34 +13,60 @@ mod support;
 
 mod calls;
 mod course;
+mod crowd;
+mod disk;
 mod judge;
+mod misbehaving;
 mod rig;
+#[path = "../peer/rows.rs"]
+mod rows;
 mod seen;
 mod server;
 mod sweep;
+mod table;
+
+use std::sync::Arc;
 
 use course::{Course, STAGES, Stage};
 use rig::Rig;
-use sweep::{Sweep, Table};
+use support::peer::Peer;
+use sweep::Sweep;
+use table::Table;
 
 #[expect(clippy::disallowed_methods, reason = "people have a say")]
 fn asked(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
+/// The parts of the table, as `KEYFRESH_SWEEP` calls them.
+const PARTS: [(&str, fn(&Sweep, &mut Table)); 3] =
+    [("kills", kills), ("faults", faults), ("others", others)];
+
+fn is_part(wish: &str) -> bool {
+    PARTS.iter().any(|(part, _)| *part == wish)
+}
+
+/// An installation without a gate; none without the authorization server.
+fn rig() -> Option<Rig> {
+    Some(Rig::new(&Arc::new(Peer::start()?), false))
+}
+
 #[test]
 fn nothing_is_lost_wherever_the_program_is_struck() {
     let wish = asked("KEYFRESH_SWEEP");
-    let sweep = Sweep::new(wish.is_some());
+    let Some(peer) = Peer::start() else { return };
+    let sweep = Sweep::new(Arc::new(peer), wish.is_some());
     let mut table = Table::default();
     if let Some(point) = asked("KEYFRESH_CUT") {
         table.add(sweep.points("one point", vec![course::parse(&point)]));
     } else {
-        if wish.as_deref() != Some("faults") {
-            kills(&sweep, &mut table);
-        }
-        if wish.as_deref() != Some("kills") {
-            faults(&sweep, &mut table);
+        for (part, rows) in PARTS {
+            if wish
+                .as_deref()
+                .is_none_or(|wish| wish == part || !is_part(wish))
+            {
+                rows(&sweep, &mut table);
+            }
         }
     }
     table.print();
@@ -72,12 +98,38 @@ fn faults(sweep: &Sweep, table: &mut Table) {
     table.add(sweep.full_disk("the disk is full from a call on", &both, 24));
 }
 
+/// What comes from outside: the server, other processes, the disk.
+fn others(sweep: &Sweep, table: &mut Table) {
+    let times = if sweep.is_full() { 8 } else { 1 };
+    let faults = (0..times).flat_map(|_| misbehaving::all()).collect();
+    table.add(
+        sweep.run("the server misbehaves", faults, false, |rig, fault| {
+            fault.run(rig)
+        }),
+    );
+    let crowds = crowd::all(if sweep.is_full() { 20 } else { 1 });
+    table.add(
+        sweep.run("several processes at once", crowds, true, |rig, crowd| {
+            crowd.run(rig)
+        }),
+    );
+    if disk::can_be_mounted() {
+        let times = if sweep.is_full() { 4 } else { 1 };
+        let disks = (0..times).flat_map(|_| disk::all()).collect();
+        table.add(
+            sweep.run_with("a disk is really full", disks, |disk: &disk::Full| {
+                disk.run(sweep.peer())
+            }),
+        );
+    }
+}
+
 #[test]
 fn the_library_sees_every_call_that_strace_sees() {
     if !support::strace::can_trace() {
         return;
     }
-    let mut rig = Rig::new(false);
+    let Some(mut rig) = rig() else { return };
     let (seen, listed) = seen::both(&mut rig);
     assert_eq!(seen.len(), listed.len());
     for (call, count) in seen {
@@ -88,7 +140,7 @@ fn the_library_sees_every_call_that_strace_sees() {
 /// Found by the table: `once 21 ENOSPC Before` and its neighbours ended well and said nothing.
 #[test]
 fn a_slot_that_fails_is_told_even_if_the_answer_is_kept() {
-    let mut rig = Rig::new(false);
+    let Some(mut rig) = rig() else { return };
     let sync = rig.fail_first(calls::kind::SYNC, &rig.endpoint());
     assert!(
         sync.said.contains("it is kept in a file beside it"),
