@@ -262,8 +262,9 @@ impl Full {
         match self.then {
             Then::Room => {
                 disk.free();
+                // A channel is tried again after a minute only: that is left to the next process.
                 until("it goes on, or waits for its restart", || {
-                    (refuses(&daemon) || rig.is_at_rest()).then_some(())
+                    (refuses(&daemon) || rig.is_settled()).then_some(())
                 });
                 daemon.stop()
             }

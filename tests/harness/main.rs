@@ -114,13 +114,10 @@ fn others(sweep: &Sweep, table: &mut Table) {
         }),
     );
     if disk::can_be_mounted() {
-        let times = if sweep.is_full() { 4 } else { 1 };
-        let disks = (0..times).flat_map(|_| disk::all()).collect();
-        table.add(
-            sweep.run_with("a disk is really full", disks, |disk: &disk::Full| {
-                disk.run(sweep.peer())
-            }),
-        );
+        let disks = sweep.thinned((0..4).flat_map(|_| disk::all()).collect(), 17);
+        table.add(sweep.run_with("a disk is really full", disks, |disk| {
+            disk.run(sweep.peer())
+        }));
     }
 }
 
@@ -154,5 +151,19 @@ fn a_slot_that_fails_is_told_even_if_the_answer_is_kept() {
         "{}",
         write.said
     );
+    assert!(rig.holds_the_newest());
+}
+
+/// SQLite syncs the folder of its new log and does not tell if that fails; a commit in that log could be
+/// lost with its name.
+#[test]
+fn a_new_log_whose_name_cannot_be_made_durable_stops_the_start() {
+    let Some(mut rig) = rig() else { return };
+    let before = rig.server().asked();
+    let sync = rig.fail_first(calls::kind::SYNC, "state.db-wal");
+    assert_eq!(sync.code, Some(1), "{}", sync.said);
+    assert!(sync.said.contains("state: "), "{}", sync.said);
+    assert_eq!(rig.server().asked(), before);
+    rig.installation.done(&["once"]);
     assert!(rig.holds_the_newest());
 }

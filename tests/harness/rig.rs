@@ -158,7 +158,7 @@ impl Rig {
     }
 
     /// Whether nothing is due or under way.
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let Some(row) = self.row_if_readable() else {
             return false;
         };

@@ -16,7 +16,7 @@ use crate::support::peer::Peer;
 use crate::table::Row;
 
 /// How many installations work at once: most of a run is waiting.
-const WORKERS: usize = 8;
+const WORKERS: usize = 12;
 
 /// How much is run, and what the classes of runs share.
 pub(crate) struct Sweep {
@@ -112,7 +112,7 @@ impl Sweep {
     }
 
     /// Spread evenly over all of them.
-    fn thinned<T>(&self, all: Vec<T>, part: usize) -> Vec<T> {
+    pub(crate) fn thinned<T>(&self, all: Vec<T>, part: usize) -> Vec<T> {
         if self.full || all.len() <= part {
             return all;
         }
