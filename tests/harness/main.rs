@@ -113,7 +113,7 @@ fn others(sweep: &Sweep, table: &mut Table) {
             crowd.run(rig)
         }),
     );
-    if disk::can_be_mounted() {
+    if support::disk::can_be_mounted() {
         let disks = sweep.thinned((0..4).flat_map(|_| disk::all()).collect(), 17);
         table.add(sweep.run_with("a disk is really full", disks, |disk| {
             disk.run(sweep.peer())
