@@ -38,9 +38,11 @@ fn asked(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
+/// Adds rows to the table.
+type Part = fn(&Sweep, &mut Table);
+
 /// The parts of the table, as `KEYFRESH_SWEEP` calls them.
-const PARTS: [(&str, fn(&Sweep, &mut Table)); 3] =
-    [("kills", kills), ("faults", faults), ("others", others)];
+const PARTS: [(&str, Part); 3] = [("kills", kills), ("faults", faults), ("others", others)];
 
 fn is_part(wish: &str) -> bool {
     PARTS.iter().any(|(part, _)| *part == wish)
@@ -115,7 +117,7 @@ fn others(sweep: &Sweep, table: &mut Table) {
     );
     if support::disk::can_be_mounted() {
         let disks = sweep.thinned((0..4).flat_map(|_| disk::all()).collect(), 17);
-        table.add(sweep.run_with("a disk is really full", disks, |disk| {
+        table.add(sweep::runs("a disk is really full", disks, |disk| {
             disk.run(sweep.peer())
         }));
     }

@@ -91,7 +91,7 @@ impl Sweep {
 
     /// Kills so long after the server's answer was let go: most while it is read, kept and settled.
     pub(crate) fn by_time(&self, name: &str, part: usize) -> Row {
-        let first = (0..10_000).step_by(50);
+        let first = (0..10_000).step_by(25);
         let later = (10_000..100_000).step_by(1000);
         let runs = first.chain(later).map(Micros).collect();
         let one = |rig: &mut Rig, micros: &Micros| by_time(rig, micros.0);
@@ -164,7 +164,7 @@ impl Sweep {
         gated: bool,
         one: impl Fn(&mut Rig, &T) -> Verdict + Sync,
     ) -> Row {
-        self.run_with(name, runs, |run| {
+        self::runs(name, runs, |run| {
             let mut rig = self.rig(gated);
             let verdict = one(&mut rig, run);
             // One that a run spoilt, or whose folder fills with outputs, is not used again.
@@ -174,41 +174,40 @@ impl Sweep {
             verdict
         })
     }
+}
 
-    /// Makes these runs, each with whatever `one` makes for it.
-    pub(crate) fn run_with<T: fmt::Display + Send>(
-        &self,
-        name: &str,
-        runs: Vec<T>,
-        one: impl Fn(&T) -> Verdict + Sync,
-    ) -> Row {
-        let watch = Clock::system().stopwatch();
-        let workers = WORKERS.min(runs.len());
-        let queue = Mutex::new(runs.into_iter());
-        let row = Mutex::new(Row::new(name));
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    // Not in the condition of the loop, where the queue would stay locked.
-                    loop {
-                        let Some(run) = queue.lock().unwrap().next() else {
-                            break;
-                        };
-                        let verdict = catch_unwind(AssertUnwindSafe(|| one(&run)));
-                        let verdict = verdict.unwrap_or_else(|panic| {
-                            let text = panic.downcast_ref::<String>().cloned();
-                            Verdict::panicked(text.unwrap_or_default())
-                        });
-                        row.lock().unwrap().count(&run, &verdict);
-                    }
-                });
-            }
-        });
-        let mut row = row.into_inner().unwrap();
-        row.took(watch.elapsed());
-        println!("{row}");
-        row
-    }
+/// Makes these runs, each with whatever `one` makes for it.
+pub(crate) fn runs<T: fmt::Display + Send>(
+    name: &str,
+    runs: Vec<T>,
+    one: impl Fn(&T) -> Verdict + Sync,
+) -> Row {
+    let watch = Clock::system().stopwatch();
+    let workers = WORKERS.min(runs.len());
+    let queue = Mutex::new(runs.into_iter());
+    let row = Mutex::new(Row::new(name));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                // Not in the condition of the loop, where the queue would stay locked.
+                loop {
+                    let Some(run) = queue.lock().unwrap().next() else {
+                        break;
+                    };
+                    let verdict = catch_unwind(AssertUnwindSafe(|| one(&run)));
+                    let verdict = verdict.unwrap_or_else(|panic| {
+                        let text = panic.downcast_ref::<String>().cloned();
+                        Verdict::panicked(text.unwrap_or_default())
+                    });
+                    row.lock().unwrap().count(&run, &verdict);
+                }
+            });
+        }
+    });
+    let mut row = row.into_inner().unwrap();
+    row.took(watch.elapsed());
+    println!("{row}");
+    row
 }
 
 fn by_time(rig: &mut Rig, micros: u64) -> Verdict {
