@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
@@ -210,19 +211,18 @@ impl Links {
             let plans = self.decide(&gateway, chunk).await?;
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
             round.news |= seen.iter().zip(chunk).any(stands_otherwise);
+            let due = plans.into_iter().filter(|plan| plan.step != Step::Rest);
             let mut acted = Vec::new();
             let mut failure = None;
-            for plan in plans.into_iter().filter(|plan| plan.step != Step::Rest) {
-                match self.act(&gateway, plan).await {
+            // Together, so that they share commits.
+            for outcome in join_all(due.map(|plan| self.act(&gateway, plan))).await {
+                match outcome {
                     Ok(Some(link)) => {
                         round.written += usize::from(link.last_error.is_none());
                         acted.push(link);
                     }
                     Ok(None) => round.again = true,
-                    Err(error) => {
-                        failure = Some(error);
-                        break;
-                    }
+                    Err(error) => failure = failure.or(Some(error)),
                 }
             }
             for link in seen.iter().chain(&acted) {
