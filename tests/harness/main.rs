@@ -3,7 +3,8 @@
 //!
 //! Without more it runs a part spread over all calls. Everything is run, and the table shown, by
 //! `KEYFRESH_SWEEP=full cargo test --release --test harness nothing_is_lost -- --nocapture` (`kills`,
-//! `faults` or `others`: one part). A finding is named by its point; `KEYFRESH_CUT="once 57 killed After"` runs it alone.
+//! `faults` or `others`: one part). A finding is named by its point; `KEYFRESH_CUT="once 57 killed After"`
+//! runs it alone.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::print_stdout, reason = "the table is for people")]
@@ -62,11 +63,9 @@ fn nothing_is_lost_wherever_the_program_is_struck() {
     if let Some(point) = asked("KEYFRESH_CUT") {
         table.add(sweep.points("one point", vec![course::parse(&point)]));
     } else {
-        for (part, rows) in PARTS {
-            if wish
-                .as_deref()
-                .is_none_or(|wish| wish == part || !is_part(wish))
-            {
+        let part = wish.as_deref().filter(|wish| is_part(wish));
+        for (name, rows) in PARTS {
+            if part.is_none_or(|part| part == name) {
                 rows(&sweep, &mut table);
             }
         }
@@ -102,19 +101,12 @@ fn faults(sweep: &Sweep, table: &mut Table) {
 
 /// What comes from outside: the server, other processes, the disk.
 fn others(sweep: &Sweep, table: &mut Table) {
-    let times = if sweep.is_full() { 8 } else { 1 };
+    let (times, kills) = if sweep.is_full() { (8, 20) } else { (1, 1) };
     let faults = (0..times).flat_map(|_| misbehaving::all()).collect();
-    table.add(
-        sweep.run("the server misbehaves", faults, false, |rig, fault| {
-            fault.run(rig)
-        }),
-    );
-    let crowds = crowd::all(if sweep.is_full() { 20 } else { 1 });
-    table.add(
-        sweep.run("several processes at once", crowds, true, |rig, crowd| {
-            crowd.run(rig)
-        }),
-    );
+    let fault = |rig: &mut Rig, fault: &misbehaving::Fault| fault.run(rig);
+    table.add(sweep.run("the server misbehaves", faults, false, fault));
+    let crowd = |rig: &mut Rig, crowd: &crowd::Crowd| crowd.run(rig);
+    table.add(sweep.run("several processes at once", crowd::all(kills), true, crowd));
     if support::disk::can_be_mounted() {
         let disks = sweep.thinned((0..4).flat_map(|_| disk::all()).collect(), 17);
         table.add(sweep::runs("a disk is really full", disks, |disk| {
