@@ -165,6 +165,7 @@ impl Store {
         check_owner(dir)?;
         let key = read_key(&dir.join("state.key"))?;
         let path = existing(dir.join("state.db"), 0o600)?;
+        let had_log = dir.join("state.db-wal").exists();
         let mut connection = Connection::open_with_flags(
             &path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -180,6 +181,10 @@ impl Store {
         // A state that was not made to its end belongs to no key either.
         if known.optional()?.is_none_or(|known| known != key.id()) {
             return Err(Error::WrongKey);
+        }
+        if !had_log {
+            // SQLite does so too, at the first commit, but does not tell if that fails (`unixSync`).
+            sync_dir(dir)?;
         }
         let (jobs, queue) = mpsc::channel();
         let trusted = Arc::new(AtomicBool::new(true));

@@ -7,14 +7,13 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::process::Command;
 
 use keyfresh::clock::Clock;
 use keyfresh::demo::authority::{Fault, Ruling};
 use keyfresh::demo::sink::Manner;
 use rusqlite::Connection;
 use support::daemon::Daemon;
+use support::disk::{self, Disk};
 use support::gate::{Gate, Part, Stop};
 use support::installation::Installation;
 use support::until;
@@ -123,41 +122,6 @@ impl World {
             &installation.sink.titles()[1..told],
             &installation.sink.titles()[told..],
         )
-    }
-}
-
-/// A file system of its own for the state, which can be filled up; only root can make one.
-struct Disk<'a>(&'a Installation);
-
-impl<'a> Disk<'a> {
-    fn new(installation: &'a Installation) -> Self {
-        let state = installation.path("state");
-        fs::remove_dir_all(&state).unwrap();
-        fs::create_dir(&state).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "keyfresh-test"])
-            .arg(&state)
-            .status();
-        assert!(mounted.unwrap().success());
-        keyfresh::store::create(&state).unwrap();
-        Self(installation)
-    }
-
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.path("state/filler")).unwrap();
-        while file.write_all(&[1; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.path("state/filler")).unwrap();
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        let state = self.0.path("state");
-        let unmounted = Command::new("umount").arg("-l").arg(state).status();
-        assert!(unmounted.unwrap().success());
     }
 }
 
@@ -337,12 +301,13 @@ fn after_the_answer_is_settled() {
 /// there is space again, by this process or the next one.
 #[test]
 fn on_a_full_disk() {
-    if !nix::unistd::geteuid().is_root() {
+    if !disk::can_be_mounted() {
         return;
     }
     for killed in [false, true] {
         let installation = Installation::new("one-api.db");
-        let disk = Disk::new(&installation);
+        let disk = Disk::at(&installation.path("state"));
+        keyfresh::store::create(&installation.path("state")).unwrap();
         let gate = Gate::new(&installation.runtime, installation.authority.url());
         installation.edit(installation.authority.url().as_str(), gate.url().as_str());
         let daemon = installation.serve();

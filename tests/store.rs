@@ -216,6 +216,24 @@ fn asking_who_holds_the_lock_keeps_nobody_from_it() {
     });
 }
 
+/// Found by the table's "several processes at once": on a busy machine the others tried 10,000 times
+/// while the new holder waited for a processor, and then refused in the name of a dead one.
+#[test]
+fn a_holder_that_has_not_yet_written_its_name_is_waited_for() {
+    let state = State::new();
+    let path = state.dir.join("state.lock");
+    fs::write(&path, "0 nowhere\n").unwrap();
+    let holder = fs::File::open(&path).unwrap();
+    holder.lock().unwrap();
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| Lock::take(&state.dir));
+        std::thread::park_timeout(std::time::Duration::from_millis(200));
+        fs::write(&path, "1 elsewhere\n").unwrap();
+        let refused = asks.join().unwrap().unwrap_err().to_string();
+        assert!(refused.contains("process 1 on elsewhere"), "{refused}");
+    });
+}
+
 #[test]
 fn what_is_missing_or_foreign_is_never_made_anew() {
     fn refusal(change: impl Fn(&Path)) -> Error {

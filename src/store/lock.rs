@@ -7,12 +7,18 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use super::Error;
 use super::files::{check_owner, existing, file};
+use crate::clock::Clock;
 
-/// How often the lock is tried against those who only ask who holds it, which takes them an instant.
-const PROBES: u32 = 10_000;
+/// How often the lock is tried against those who only ask who holds it, which takes them an instant, and
+/// against a holder that has not yet written its name.
+const PROBES: u32 = 1_000;
+
+/// From one try to the next: whoever is about to write its name needs the processor.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The right to refresh with this state; released when dropped.
 #[derive(Debug)]
@@ -59,7 +65,7 @@ impl Lock {
                     if patience == 0 || holder.may_live() {
                         return Err(Error::Held(holder));
                     }
-                    std::thread::yield_now();
+                    Clock::system().rest(PAUSE);
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
             }

@@ -27,7 +27,7 @@
 /* The layout is calls.rs's as well. */
 enum kind { OPEN = 1, READ = 2, WRITE = 4, SYNC = 8, TRUNCATE = 16, NAME = 32, CLOSE = 64, CONNECT = 128, SEND = 256, RECEIVE = 512 };
 enum mode { RECORD, KILL_BEFORE, KILL_AFTER, FAIL, FAIL_AFTER };
-enum { RECORDS = 8192, SUFFIX = 64 };
+enum { RECORDS = 65536, SUFFIX = 64 };
 
 struct record {
     uint32_t thread;

@@ -17,7 +17,7 @@ const COUNT: u64 = 48;
 const FIRED: u64 = 56;
 const MARK: u64 = 72;
 const HEAD: u64 = 136;
-const RECORDS: u64 = 8192;
+const RECORDS: u64 = 65536;
 const RECORD: usize = 160;
 
 /// The result of a call that has not returned.

@@ -115,7 +115,7 @@ impl Point {
     /// Makes the run and judges it.
     pub(crate) fn run(self, rig: &mut Rig) -> Verdict {
         let (before, struck, earlier) = self.strike(rig);
-        let progress = Progress::of(rig, &before);
+        let complete = rig.has_completed(&before);
         if self.is_daemons() && struck.killed {
             rig.serve_until_rest();
         } else {
@@ -142,7 +142,7 @@ impl Point {
         }
         let hit = struck.calls.iter().find(|call| call.is_hit);
         if !is_kill {
-            check_alert(&struck, hit, &progress, &mut verdict);
+            check_alert(&struck, hit, complete, &mut verdict);
         }
         if !verdict.is_sound() {
             let list: Vec<String> = struck.calls.iter().map(ToString::to_string).collect();
@@ -177,32 +177,18 @@ impl Point {
 }
 
 /// A failure is never silent, but where nothing came of it.
-fn check_alert(struck: &Struck, hit: Option<&Call>, progress: &Progress, verdict: &mut Verdict) {
+fn check_alert(struck: &Struck, hit: Option<&Call>, complete: bool, verdict: &mut Verdict) {
     let alert = complains(&struck.said) || struck.code != Some(0);
     // SQLite syncs the folder of its log and does not mind if that fails; a gateway's file that
     // cannot be written is tried again, and read back.
     let is_ours = hit.is_some_and(|call| call.target.starts_with("state/"));
     let is_kept = hit.is_some_and(|call| call.kind & (kind::WRITE | kind::SYNC) != 0);
-    if !alert && (!progress.is_complete || is_ours && is_kept) {
+    if !alert && (!complete || is_ours && is_kept) {
         verdict.blame("a failure without an alert");
     }
     let is_sync = hit.is_some_and(|call| call.kind == kind::SYNC);
     if is_ours && is_sync && struck.readiness == Some(200) {
         verdict.blame("ready after a failed sync");
-    }
-}
-
-/// What the struck process itself achieved.
-struct Progress {
-    is_complete: bool,
-}
-
-impl Progress {
-    fn of(rig: &Rig, before: &Before) -> Self {
-        let is_complete = rig.installation.row().generation > before.generation
-            && rig.installation.tokens("main").1 == Some(rig.installation.key(1))
-            && rig.installation.sink.titles().len() > before.told;
-        Self { is_complete }
     }
 }
 

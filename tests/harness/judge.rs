@@ -73,7 +73,7 @@ impl fmt::Display for Verdict {
 
 /// The world before a run.
 pub(crate) struct Before {
-    asked: usize,
+    pub(crate) asked: usize,
     pub(crate) told: usize,
     pub(crate) generation: u64,
 }
@@ -139,20 +139,23 @@ pub(crate) fn judge(rig: &Rig, before: &Before, terms: Terms) -> Verdict {
     let told = installation.sink.titles().split_off(before.told);
     let mut verdict = Verdict {
         end: End::Lost,
-        duplicates: asked.iter().filter(|did| **did == Did::Refuse).count(),
+        duplicates: asked.iter().filter(|did| **did == Did::Replay).count(),
         wrong: Vec::new(),
         story: format!("{terms:?}\nasked {asked:?}\ntold {told:?}\n{row:?}"),
     };
+    if asked.contains(&Did::Refuse) {
+        verdict.blame("a token that the server does not take");
+    }
     if asked.len() > 1 {
         verdict.blame("more than one request for one due moment");
     }
-    let (refresh, access) = installation.tokens("main");
+    let (_, access) = installation.tokens("main");
     if access != Some(installation.key(1)) {
         verdict.blame("the channel does not hold the newest access token");
     }
     let grown = row.generation - before.generation;
     match row.phase {
-        Phase::Resting if refresh.is_some() && refresh == rig.server().newest() => {
+        Phase::Resting if rig.holds_the_newest() => {
             verdict.end = End::Held;
             check_notices(&mut verdict, &told, terms, grown);
             refresh_once_more(rig, &mut verdict);
@@ -172,7 +175,7 @@ pub(crate) fn judge(rig: &Rig, before: &Before, terms: Terms) -> Verdict {
     verdict
 }
 
-fn count(told: &[String], words: &[&str]) -> usize {
+pub(crate) fn count(told: &[String], words: &[&str]) -> usize {
     let says = |title: &&String| words.iter().any(|word| title.contains(word));
     told.iter().filter(says).count()
 }
@@ -203,7 +206,7 @@ fn check_notices(verdict: &mut Verdict, told: &[String], terms: Terms, grown: u6
 }
 
 /// The later refresh: what is held works.
-fn refresh_once_more(rig: &Rig, verdict: &mut Verdict) {
+pub(crate) fn refresh_once_more(rig: &Rig, verdict: &mut Verdict) {
     let before = rig.server().asked().len();
     let ran = rig.installation.run(&["once", "--force"]);
     let asked = rig.server().asked().split_off(before);
@@ -214,7 +217,7 @@ fn refresh_once_more(rig: &Rig, verdict: &mut Verdict) {
 }
 
 /// An unconfirmed token is not sent again, asked or not; a new login ends the matter.
-fn replay_nothing(rig: &Rig, asked: usize, verdict: &mut Verdict) {
+pub(crate) fn replay_nothing(rig: &Rig, asked: usize, verdict: &mut Verdict) {
     for arguments in [&["once"][..], &["once", "--force"]] {
         let ran = rig.installation.run(arguments);
         if ran.code != Some(1) {

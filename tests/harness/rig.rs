@@ -2,18 +2,18 @@
 
 pub(crate) mod process;
 
-use std::cell::Cell;
+use std::sync::Arc;
 
 use keyfresh::clock::Clock;
 use keyfresh::credential::Phase;
-use keyfresh::secret::ExposeSecret as _;
 
 use crate::calls::{Control, Deed, Order, Side, kind};
 use crate::course::SOCKET_ERRORS;
-use crate::judge::stored;
+use crate::judge::{Before, stored};
 use crate::server::Server;
 use crate::support::gate::Gate;
 use crate::support::installation::{Installation, Ran};
+use crate::support::peer::Peer;
 use crate::support::until;
 
 /// Where a process is struck.
@@ -62,31 +62,42 @@ impl Strike {
 /// An installation whose credential rests, with its first access token in its channel.
 pub(crate) struct Rig {
     pub(crate) installation: Installation,
+    server: Server,
     control: Control,
     gate: Option<Gate>,
-    grant: Cell<usize>,
     /// How long a whole answer is, in bytes.
     whole: u64,
 }
 
 impl Rig {
     /// With or without a gate before the token endpoint, where an answer can be held back.
-    pub(crate) fn new(gated: bool) -> Self {
-        let installation = Installation::new("one-api.db");
+    pub(crate) fn new(peer: &Arc<Peer>, gated: bool) -> Self {
+        Self::with(peer, gated, |_| ())
+    }
+
+    /// The same with something done to the installation before its first refresh.
+    pub(crate) fn with(
+        peer: &Arc<Peer>,
+        gated: bool,
+        prepare: impl FnOnce(&mut Installation),
+    ) -> Self {
+        let (mut installation, server) = Server::installed(peer, "one-api.db");
+        let address = server.address();
         let gate = gated.then(|| {
-            let gate = Gate::new(&installation.runtime, installation.authority.url());
-            installation.edit(installation.authority.url().as_str(), gate.url().as_str());
+            let gate = Gate::new(&installation.runtime, &address);
+            installation.edit(address.as_str(), gate.url().as_str());
             gate
         });
+        prepare(&mut installation);
         // A gateway's file that cannot be written is tried again no longer than that.
         installation.edit("[gateway]", "[gateway]\nbusy_timeout = \"2s\"");
         installation.done(&["once"]);
         let control = Control::new(installation.path("").as_path());
         let mut this = Self {
             installation,
+            server,
             control,
             gate,
-            grant: Cell::new(0),
             whole: 0,
         };
         this.make_due();
@@ -101,15 +112,20 @@ impl Rig {
         self.whole
     }
 
-    pub(crate) fn server(&self) -> Server<'_> {
-        Server::new(&self.installation.authority, self.grant.get())
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The gate of one that has it.
+    pub(crate) fn gate(&self) -> &Gate {
+        self.gate.as_ref().expect("a gate")
     }
 
     /// Where the program sends its requests.
     pub(crate) fn endpoint(&self) -> String {
         let port = match &self.gate {
             Some(gate) => gate.url().port(),
-            None => self.server().address().port(),
+            None => self.server.address().port(),
         };
         format!("port {}", port.unwrap())
     }
@@ -137,12 +153,12 @@ impl Rig {
         daemon.stop()
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.is_settled() && self.is_linked()
     }
 
     /// Whether nothing is due or under way.
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let Some(row) = self.row_if_readable() else {
             return false;
         };
@@ -167,8 +183,14 @@ impl Rig {
 
     /// Whether the newest refresh token that the server issued is the one in use.
     pub(crate) fn holds_the_newest(&self) -> bool {
-        let newest = self.server().newest();
-        newest.is_some() && newest == self.installation.tokens("main").0
+        self.server.is_held_by(&self.installation)
+    }
+
+    /// Whether a refresh since then is settled, in the channel and told.
+    pub(crate) fn has_completed(&self, before: &Before) -> bool {
+        self.installation.row().generation > before.generation
+            && self.installation.tokens("main").1 == Some(self.installation.key(1))
+            && self.installation.sink.titles().len() > before.told
     }
 
     /// Whether there is hardly room for the outputs of more commands.
@@ -186,10 +208,10 @@ impl Rig {
 
     /// A person logs in again.
     pub(crate) fn log_in(&self) {
-        let seed = self.installation.authority.seed().unwrap();
-        self.grant.set(self.grant.get() + 1);
-        let arguments = ["credential", "replace", "main"];
-        let ran = self.installation.run_with(seed.expose_secret(), &arguments);
+        let seed = self.server.log_in();
+        let ran = self
+            .installation
+            .run_with(&seed, &["credential", "replace", "main"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 }

@@ -1,22 +1,26 @@
 //! Many runs at once, each worker with an installation of its own, and the table of what they came to.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use keyfresh::clock::Clock;
 use nix::errno::Errno;
 
 use crate::calls::{Call, Deed, Side, kind};
 use crate::course::{Course, FILE_ERRORS, Point, SOCKET_ERRORS};
-use crate::judge::{Before, End, Terms, Verdict, judge, keeps_at_once, stored};
+use crate::judge::{Before, Terms, Verdict, judge, keeps_at_once, stored};
 use crate::rig::{Rig, Strike};
+use crate::support::peer::Peer;
+use crate::table::Row;
 
 /// How many installations work at once: most of a run is waiting.
-const WORKERS: usize = 8;
+const WORKERS: usize = 12;
 
 /// How much is run, and what the classes of runs share.
 pub(crate) struct Sweep {
+    peer: Arc<Peer>,
     full: bool,
     /// Installations that rest, without and with a gate.
     rigs: [Mutex<Vec<Rig>>; 2],
@@ -24,31 +28,19 @@ pub(crate) struct Sweep {
     lists: Mutex<HashMap<String, Vec<Call>>>,
 }
 
-/// One class of runs.
-#[derive(Debug, Default)]
-pub(crate) struct Row {
-    name: String,
-    runs: usize,
-    held: usize,
-    unconfirmed: usize,
-    lost: usize,
-    duplicates: usize,
-    wrong: usize,
-    seconds: f64,
-    findings: Vec<String>,
-}
+/// The program is killed so many microseconds after the answer was let go.
+struct Micros(u64);
 
-/// One run of a sweep.
-#[derive(Clone, Copy, Debug)]
-enum Run {
-    At(Point),
-    /// Killed so many microseconds after the answer was let go.
-    Micros(u64),
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} µs", self.0)
+    }
 }
 
 impl Sweep {
-    pub(crate) fn new(full: bool) -> Self {
+    pub(crate) fn new(peer: Arc<Peer>, full: bool) -> Self {
         Self {
+            peer,
             full,
             rigs: Default::default(),
             lists: Mutex::default(),
@@ -99,16 +91,17 @@ impl Sweep {
 
     /// Kills so long after the server's answer was let go: most while it is read, kept and settled.
     pub(crate) fn by_time(&self, name: &str, part: usize) -> Row {
-        let first = (0..10_000).step_by(50);
+        let first = (0..10_000).step_by(25);
         let later = (10_000..100_000).step_by(1000);
-        let runs: Vec<Run> = first.chain(later).map(Run::Micros).collect();
-        self.run(name, true, self.thinned(runs, part))
+        let runs = first.chain(later).map(Micros).collect();
+        let one = |rig: &mut Rig, micros: &Micros| by_time(rig, micros.0);
+        self.run(name, self.thinned(runs, part), true, one)
     }
 
     /// These points alone.
     pub(crate) fn points(&self, name: &str, points: Vec<Point>) -> Row {
         let gated = points.iter().any(|point| point.course.is_gated());
-        self.run(name, gated, points.into_iter().map(Run::At).collect())
+        self.run(name, points, gated, |rig, point| point.run(rig))
     }
 
     fn part(&self, name: &str, all: Vec<(Course, Strike)>, part: usize) -> Row {
@@ -119,11 +112,17 @@ impl Sweep {
     }
 
     /// Spread evenly over all of them.
-    fn thinned<T: Copy>(&self, all: Vec<T>, part: usize) -> Vec<T> {
+    pub(crate) fn thinned<T>(&self, all: Vec<T>, part: usize) -> Vec<T> {
         if self.full || all.len() <= part {
             return all;
         }
-        (0..part).map(|n| all[n * all.len() / part]).collect()
+        let count = all.len();
+        let chosen = |place: usize| (place * part).div_ceil(count) * count / part == place;
+        let numbered = all.into_iter().enumerate();
+        numbered
+            .filter(|(place, _)| chosen(*place))
+            .map(|(_, one)| one)
+            .collect()
     }
 
     /// The calls of a course that nothing strikes.
@@ -141,58 +140,74 @@ impl Sweep {
         list.clone()
     }
 
+    /// Whether nothing is left out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The server that all of them ask.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
     /// An installation that rests.
     fn rig(&self, gated: bool) -> Rig {
         let rested = self.rigs[usize::from(gated)].lock().unwrap().pop();
-        rested.unwrap_or_else(|| Rig::new(gated))
+        rested.unwrap_or_else(|| Rig::new(&self.peer, gated))
     }
 
-    fn run(&self, name: &str, gated: bool, runs: Vec<Run>) -> Row {
-        let watch = Clock::system().stopwatch();
-        let workers = WORKERS.min(runs.len());
-        let queue = Mutex::new(runs.into_iter());
-        let row = Mutex::new(Row {
-            name: name.to_owned(),
-            ..Row::default()
-        });
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    // Not in the condition of the loop, where the queue would stay locked.
-                    loop {
-                        let Some(run) = queue.lock().unwrap().next() else {
-                            break;
-                        };
-                        let verdict = self.tried(run, gated);
-                        row.lock().unwrap().count(run, &verdict);
-                    }
-                });
-            }
-        });
-        let mut row = row.into_inner().unwrap();
-        row.seconds = watch.elapsed().as_secs_f64();
-        println!("{row}");
-        row
-    }
-
-    /// One run; an installation that it spoilt, or whose folder fills with outputs, is not used again.
-    fn tried(&self, run: Run, gated: bool) -> Verdict {
-        let verdict = catch_unwind(AssertUnwindSafe(|| {
+    /// Makes these runs, each on an installation that rests.
+    pub(crate) fn run<T: fmt::Display + Send>(
+        &self,
+        name: &str,
+        runs: Vec<T>,
+        gated: bool,
+        one: impl Fn(&mut Rig, &T) -> Verdict + Sync,
+    ) -> Row {
+        self::runs(name, runs, |run| {
             let mut rig = self.rig(gated);
-            let verdict = match run {
-                Run::At(point) => point.run(&mut rig),
-                Run::Micros(micros) => by_time(&mut rig, micros),
-            };
+            let verdict = one(&mut rig, run);
+            // One that a run spoilt, or whose folder fills with outputs, is not used again.
             if verdict.is_sound() && !rig.is_worn() {
                 self.rigs[usize::from(gated)].lock().unwrap().push(rig);
             }
             verdict
-        }));
-        verdict.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            Verdict::panicked(text.unwrap_or_default())
         })
     }
+}
+
+/// Makes these runs, each with whatever `one` makes for it.
+pub(crate) fn runs<T: fmt::Display + Send>(
+    name: &str,
+    runs: Vec<T>,
+    one: impl Fn(&T) -> Verdict + Sync,
+) -> Row {
+    let watch = Clock::system().stopwatch();
+    let workers = WORKERS.min(runs.len());
+    let queue = Mutex::new(runs.into_iter());
+    let row = Mutex::new(Row::new(name));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                // Not in the condition of the loop, where the queue would stay locked.
+                loop {
+                    let Some(run) = queue.lock().unwrap().next() else {
+                        break;
+                    };
+                    let verdict = catch_unwind(AssertUnwindSafe(|| one(&run)));
+                    let verdict = verdict.unwrap_or_else(|panic| {
+                        let text = panic.downcast_ref::<String>().cloned();
+                        Verdict::panicked(text.unwrap_or_default())
+                    });
+                    row.lock().unwrap().count(&run, &verdict);
+                }
+            });
+        }
+    });
+    let mut row = row.into_inner().unwrap();
+    row.took(watch.elapsed());
+    println!("{row}");
+    row
 }
 
 fn by_time(rig: &mut Rig, micros: u64) -> Verdict {
@@ -232,70 +247,4 @@ fn failures(course: Course, kinds: u64, count: u64) -> Vec<(Course, Strike)> {
     };
     let strikes = (1..=count).flat_map(|number| ways().map(move |deed| Strike { number, deed }));
     strikes.map(|strike| (course, strike)).collect()
-}
-
-impl Row {
-    fn count(&mut self, run: Run, verdict: &Verdict) {
-        self.runs += 1;
-        match verdict.end {
-            End::Held => self.held += 1,
-            End::Unconfirmed => self.unconfirmed += 1,
-            End::Lost => self.lost += 1,
-        }
-        self.duplicates += verdict.duplicates;
-        self.wrong += usize::from(!verdict.wrong.is_empty());
-        if !verdict.is_sound() {
-            let name = match run {
-                Run::At(point) => point.to_string(),
-                Run::Micros(micros) => format!("{micros} µs"),
-            };
-            self.findings.push(format!("{name}: {verdict}"));
-        }
-    }
-}
-
-impl std::fmt::Display for Row {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:<32} {:>5} {:>5} {:>11} {:>5} {:>10} {:>6} {:>6.0} s",
-            self.name,
-            self.runs,
-            self.held,
-            self.unconfirmed,
-            self.lost,
-            self.duplicates,
-            self.wrong,
-            self.seconds,
-        )
-    }
-}
-
-/// The rows of all classes.
-#[derive(Default)]
-pub(crate) struct Table(Vec<Row>);
-
-impl Table {
-    pub(crate) fn add(&mut self, row: Row) {
-        self.0.push(row);
-    }
-
-    pub(crate) fn print(&self) {
-        println!(
-            "\n{:<32} {:>5} {:>5} {:>11} {:>5} {:>10} {:>6}",
-            "", "runs", "held", "unconfirmed", "lost", "duplicates", "wrong"
-        );
-        for row in &self.0 {
-            println!("{row}");
-        }
-    }
-
-    pub(crate) fn must_be_sound(&self) {
-        let findings: Vec<&str> = self
-            .0
-            .iter()
-            .flat_map(|row| row.findings.iter().map(String::as_str))
-            .collect();
-        assert!(findings.is_empty(), "\n{}", findings.join("\n\n"));
-    }
 }

@@ -19,6 +19,9 @@ export class Journal {
   /** Grant of every refresh token ever issued, by fingerprint: a revoked token still has its family. */
   #families = new Map();
 
+  /** The newest refresh token of every grant. */
+  #newest = new Map();
+
   constructor(path) {
     this.#file = openSync(path, 'a+', 0o600);
     const text = readFileSync(path, 'latin1');
@@ -55,12 +58,10 @@ export class Journal {
 
   /** Whether a grant can still be refreshed, and the fingerprint of its newest refresh token, dead or alive. */
   standing(grant) {
-    const families = [...this.#families].filter(([, family]) => family === grant);
-    const newest = families.at(-1)?.[0] ?? null;
-    const usable = [...this.#of('RefreshToken')].some(
-      ([id, payload]) => fingerprint(id) === newest && payload.consumed === undefined,
-    );
-    return { alive: usable && this.#of('Grant').has(grant), newest };
+    const id = this.#newest.get(grant);
+    const token = this.#of('RefreshToken').get(id);
+    const usable = token !== undefined && token.consumed === undefined;
+    return { alive: usable && this.#of('Grant').has(grant), newest: id === undefined ? null : fingerprint(id) };
   }
 
   #of(model) {
@@ -79,6 +80,9 @@ export class Journal {
       return;
     }
     this.#of(model).set(id, payload);
-    if (model === 'RefreshToken') this.#families.set(fingerprint(id), payload.grantId);
+    if (model !== 'RefreshToken') return;
+    // A token is changed once more when it is used.
+    if (!this.#families.has(fingerprint(id))) this.#newest.set(payload.grantId, id);
+    this.#families.set(fingerprint(id), payload.grantId);
   }
 }

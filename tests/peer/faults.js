@@ -82,22 +82,23 @@ const alterations = {
   },
 };
 
-/** The faults that wait for requests to come. */
+/** The faults that wait for requests to come: those of a grant, and under '' those of whoever comes next. */
 export class Orders {
-  #waiting = [];
+  #waiting = new Map();
 
-  /** Replaces what waited. Throws where an order means nothing. */
-  place(orders) {
+  /** Replaces what waited for the same. Throws where an order means nothing. */
+  place(orders, grant = '') {
     orders.forEach(({ fault, handled }) => {
       const known = fault in alterations ? handled === true : fault in faults && typeof handled === 'boolean';
       if (!known) throw new Error(`no such fault: ${fault}, handled: ${handled}`);
     });
-    this.#waiting = orders.flatMap((order) => Array(order.times ?? 1).fill(order));
-    return this.#waiting.length;
+    const waiting = orders.flatMap((order) => Array(order.times ?? 1).fill(order));
+    this.#waiting.set(grant, waiting);
+    return waiting.length;
   }
 
-  next() {
-    return this.#waiting.shift();
+  next(grant) {
+    return this.#waiting.get(grant)?.shift() ?? this.#waiting.get('')?.shift();
   }
 }
 

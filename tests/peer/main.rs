@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod rows;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,63 +12,21 @@ mod support;
 use std::fs;
 
 use keyfresh::credential::Phase;
-use story::{After, Dead, Granted, Retry, Row, Story, Unconfirmed, check};
+use rows::After::{Dead, Granted, Retry, Unconfirmed};
+use rows::{After, DOUBTFUL, Row, SPENT, UNSPENT};
+use story::{Story, check};
 use support::daemon::Daemon;
 use support::installation::Installation;
 use support::peer::Peer;
 use support::until;
 
-/// Nothing was spent, and the answer says so.
-const UNSPENT: &str = r#"
-Wait        held {"fault":"status","handled":false,"status":503,"retry_after":600}
-Wait        held {"fault":"status","handled":false,"status":503,"retry_after":600,"date":true}
-Wait        held {"fault":"status","handled":false,"status":429,"retry_after":600}
-Wait        held {"fault":"status","handled":false,"status":429,"retry_after":600,"date":true}
-Retry       held {"fault":"status","handled":false,"status":429}
-Retry       held {"fault":"html","handled":false,"status":403}
-Retry       held {"fault":"error","handled":false,"status":503,"code":"temporarily_unavailable"}
-Retry       held {"fault":"error","handled":false,"code":"server_error"}
-Dead        held {"fault":"error","handled":false,"code":"invalid_grant"}
-"#;
-
-/// The same to the client, whether the token was spent or not.
-const DOUBTFUL: &str = r#"
-Unconfirmed held {"fault":"cut","handled":false}
-Unconfirmed lost {"fault":"cut","handled":true}
-Unconfirmed held {"fault":"cut","handled":false,"reset":true}
-Unconfirmed lost {"fault":"cut","handled":true,"reset":true}
-Unconfirmed held {"fault":"html","handled":false}
-Unconfirmed lost {"fault":"html","handled":true}
-Unconfirmed held {"fault":"status","handled":false,"status":503}
-Unconfirmed lost {"fault":"status","handled":true,"status":502}
-Unconfirmed held {"fault":"error","handled":false,"code":"try_again"}
-Unconfirmed held {"fault":"redirect","handled":false}
-Unconfirmed lost {"fault":"truncate","handled":true,"at":"refresh_token"}
-Unconfirmed lost {"fault":"huge","handled":true,"tokens":"last"}
-"#;
-
-/// The token was spent, and the new one came; or was left out, which RFC 6749 §6 has for "the old one
-/// stays": a server that forgets to say otherwise cannot be seen through.
-const SPENT: &str = r#"
-Granted     held {"fault":"slow","handled":true,"ms":1500}
-Granted     held {"fault":"trickle","handled":true}
-Granted     held {"fault":"keep-open","handled":true}
-Granted     held {"fault":"change","handled":true,"omit":["expires_in"]}
-Granted     held {"fault":"change","handled":true,"set":{"expires_in":"\"soon\""}}
-Retry       held {"fault":"change","handled":true,"omit":["access_token"]}
-Retry       held {"fault":"change","handled":true,"set":{"error":"\"server_error\""}}
-Retry       held {"fault":"change","handled":true,"set":{"error":"\"invalid_grant\""}}
-Retry       held {"fault":"truncate","handled":true,"missing":1}
-Retry       held {"fault":"truncate","handled":true,"at":"scope"}
-Retry       held {"fault":"huge","handled":true,"tokens":"first"}
-Granted     lost {"fault":"change","handled":true,"omit":["refresh_token"]}
-"#;
-
-/// The answer says that nothing was spent, and that is not true. Nobody can see through it (RFC 6585 §4,
-/// RFC 9110 §10.2.3): it is believed, and the token sent again once its time has come.
+/// The answer says that nothing was spent (RFC 6585 §4, RFC 9110 §10.2.3), or by leaving the new token out
+/// that the old one stays (RFC 6749 §6), and that is not true. Nobody can see through it: it is believed,
+/// and the token sent again once its time has come.
 const LIES: &str = r#"
 Wait        lost {"fault":"status","handled":true,"status":503,"retry_after":600}
 Retry       lost {"fault":"status","handled":true,"status":429}
+Granted     lost {"fault":"change","handled":true,"omit":["refresh_token"]}
 "#;
 
 fn check_all(table: &str) {

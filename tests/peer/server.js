@@ -100,9 +100,10 @@ async function endpoint(request) {
   const body = await read(request);
   requests += 1;
   const number = requests;
-  const order = orders.next();
   const parameters = new URLSearchParams(body);
   const token = parameters.get('refresh_token');
+  const grant = token && journal.family(token);
+  const order = orders.next(grant);
   note('request', {
     number,
     connection: request.socket.number,
@@ -110,7 +111,7 @@ async function endpoint(request) {
     path: request.url,
     grant_type: parameters.get('grant_type'),
     sent: token && fingerprint(token),
-    grant: token && journal.family(token),
+    grant,
     fault: order?.fault ?? null,
   });
   const line = new Line(request.socket, (left) => note('answered', { number, ...left }));
@@ -138,7 +139,7 @@ async function door(request, response) {
   const calls = {
     'POST grants': mint,
     'GET grants': async () => journal.standing(id),
-    'POST faults': async () => ({ waiting: orders.place(JSON.parse(await read(request))) }),
+    'POST faults': async () => ({ waiting: orders.place(JSON.parse(await read(request)), id) }),
   };
   let [status, result] = [200, null];
   try {

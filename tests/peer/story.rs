@@ -1,82 +1,9 @@
 //! One credential at the server: a normal refresh, a fault, and what a later refresh shows of it.
 
-use keyfresh::credential::Phase;
-
+use crate::rows::After::{self, Dead, Granted, Retry, Unconfirmed, Wait};
+use crate::rows::Row;
 use crate::support::installation::{Installation, Ran};
 use crate::support::peer::{Grant, Peer};
-
-pub(crate) use After::{Dead, Granted, Retry, Unconfirmed, Wait};
-
-/// Where a credential stands after its exchange met a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// It has a new access token.
-    Granted,
-    /// The token it holds may be sent again whenever a person wants.
-    Retry,
-    /// The same, but not before the provider's `Retry-After` is over.
-    Wait,
-    /// Whether its token was spent is not known: it rests until nothing is left to lose.
-    Unconfirmed,
-    /// Nothing is sent before a new login.
-    Dead,
-}
-
-impl After {
-    fn named(name: &str) -> Self {
-        let all = [Granted, Retry, Wait, Unconfirmed, Dead];
-        let named = all.into_iter().find(|after| format!("{after:?}") == name);
-        named.unwrap_or_else(|| panic!("no such phase: {name}"))
-    }
-
-    pub(crate) fn of(world: &Installation) -> Self {
-        let row = world.row();
-        match row.phase {
-            Phase::Resting if row.failures == 0 => Granted,
-            Phase::Resting if row.not_before.is_some() => Wait,
-            Phase::Resting => Retry,
-            Phase::Unconfirmed { .. } => Unconfirmed,
-            Phase::Dead => Dead,
-            Phase::Exchanging { .. } => panic!("an exchange was left open"),
-        }
-    }
-
-    /// The event that tells of it.
-    fn event(self) -> &'static str {
-        match self {
-            Granted => "refreshed",
-            Retry | Wait => "failing",
-            Unconfirmed => "unconfirmed",
-            Dead => "dead",
-        }
-    }
-
-    /// Whether a person's demand sends a request at once.
-    fn may_be_forced(self) -> bool {
-        matches!(self, Granted | Retry)
-    }
-}
-
-/// A row of the table: where the credential stands after the fault, whether it then holds the newest
-/// refresh token that the server issued, and the fault as `faults.js` has it. Each costs one request.
-pub(crate) struct Row<'a> {
-    after: After,
-    held: bool,
-    order: &'a str,
-}
-
-impl<'a> Row<'a> {
-    pub(crate) fn read(line: &'a str) -> Self {
-        let (after, rest) = line.trim().split_once(' ').unwrap();
-        let (held, order) = rest.trim_start().split_once(' ').unwrap();
-        assert!(["held", "lost"].contains(&held), "{line}");
-        Self {
-            after: After::named(after),
-            held: held == "held",
-            order: order.trim_start(),
-        }
-    }
-}
 
 /// A credential at a server, and the login that feeds it.
 pub(crate) struct Story<'a> {
@@ -164,6 +91,16 @@ impl<'a> Story<'a> {
     }
 }
 
+/// The event that tells of it.
+fn event(after: After) -> &'static str {
+    match after {
+        Granted => "refreshed",
+        Retry | Wait => "failing",
+        Unconfirmed => "unconfirmed",
+        Dead => "dead",
+    }
+}
+
 /// Drives the story of one row.
 pub(crate) fn check(story: &mut Story, row: &Row) {
     let &Row { after, held, order } = row;
@@ -185,7 +122,7 @@ pub(crate) fn check(story: &mut Story, row: &Row) {
         Some(i32::from(after != Granted)),
         "{order}: {ran:?}"
     );
-    assert!(story.told(after.event()), "{order}: {ran:?}");
+    assert!(story.told(event(after)), "{order}: {ran:?}");
     assert!(story.serves(), "{order}");
     let (refresh, access) = story.world.tokens("main");
     for token in [refresh, access].into_iter().flatten() {

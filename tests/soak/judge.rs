@@ -201,7 +201,7 @@ fn held(world: &Installation, credentials: usize) -> Vec<Held> {
 /// Whether an event for the administrator says what became of `row`.
 fn is_told(world: &Installation, row: &Credential, kind: &str) -> bool {
     let sql = "SELECT count(*) FROM event WHERE credential = ?1 AND kind = ?2 AND at >= ?3";
-    let since = row.since.timestamp_millis();
+    let since = row.since.wall.timestamp_millis();
     let found = world
         .state()
         .query_row(sql, (&row.name, kind, since), |row| row.get(0));

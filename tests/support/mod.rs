@@ -5,6 +5,7 @@ pub(crate) mod console;
 pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod dice;
+pub(crate) mod disk;
 pub(crate) mod gate;
 pub(crate) mod gateway;
 pub(crate) mod installation;

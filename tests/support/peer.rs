@@ -3,10 +3,10 @@
 //! judge; tokens stand there by their fingerprints.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde::Deserialize;
@@ -22,6 +22,7 @@ use super::wire::Wire;
 /// The server; it ends when dropped.
 pub(crate) struct Peer {
     process: Mutex<(Child, Ready)>,
+    log: Mutex<Log>,
     folder: TempDir,
     modules: &'static Path,
 }
@@ -74,8 +75,16 @@ enum Line {
     },
 }
 
+/// The log as far as it was read.
+#[derive(Default)]
+struct Log {
+    bytes: u64,
+    requests: Vec<Seen>,
+    refused_tls: usize,
+}
+
 /// A request to the token endpoint and what came of it.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Seen {
     number: u64,
     /// When it was there with its body, in milliseconds since 1970.
@@ -140,6 +149,7 @@ impl Peer {
         let process = spawn(modules, folder.path(), anywhere).unwrap();
         Some(Self {
             process: Mutex::new(process),
+            log: Mutex::default(),
             folder,
             modules,
         })
@@ -196,6 +206,12 @@ impl Peer {
         self.ask("POST", "/faults", &format!("[{}]", faults.join(",")));
     }
 
+    /// The same for the next requests of one login, whoever else asks meanwhile.
+    pub(crate) fn order_for(&self, grant: &Grant, faults: &[&str]) {
+        let path = format!("/faults/{}", grant.id);
+        self.ask("POST", &path, &format!("[{}]", faults.join(",")));
+    }
+
     /// Asks the token endpoint itself, as another client of the same login would.
     pub(crate) fn refresh(&self, token: &str) -> u16 {
         let body = format!("grant_type=refresh_token&client_id=test&refresh_token={token}");
@@ -205,24 +221,14 @@ impl Peer {
 
     /// Every request so far, in the order they came.
     pub(crate) fn requests(&self) -> Vec<Seen> {
-        let mut requests: Vec<Seen> = Vec::new();
-        for line in self.log() {
-            match line {
-                Line::Request(seen) => requests.push(seen),
-                Line::Handled { number, what } => of(&mut requests, number).handled = Some(what),
-                Line::Answered { number, what } => of(&mut requests, number).answered = Some(what),
-                Line::Broken { problem } => panic!("the server itself failed: {problem}"),
-                Line::Minted {} | Line::RefusedTls {} | Line::Aborted {} => {}
-            }
-        }
-        requests
+        self.log().requests.clone()
     }
 
     /// The requests of one login.
     pub(crate) fn requests_of(&self, grant: &Grant) -> Vec<Seen> {
-        let mut requests = self.requests();
-        requests.retain(|seen| seen.grant.as_ref() == Some(&grant.id));
-        requests
+        let log = self.log();
+        let of_it = |seen: &&Seen| seen.grant.as_ref() == Some(&grant.id);
+        log.requests.iter().filter(of_it).cloned().collect()
     }
 
     /// How many of a login's requests brought a token that an earlier one had spent.
@@ -241,18 +247,23 @@ impl Peer {
 
     /// How many TLS connections never came to a request.
     pub(crate) fn refused_tls(&self) -> usize {
-        let refused = |line: &Line| matches!(line, Line::RefusedTls {});
-        self.log().iter().filter(|line| refused(line)).count()
+        self.log().refused_tls
     }
 
-    fn log(&self) -> Vec<Line> {
-        let text = fs::read_to_string(self.folder.path().join("log.jsonl")).unwrap();
+    /// The log, read on to its end.
+    fn log(&self) -> MutexGuard<'_, Log> {
+        let mut log = self.log.lock().unwrap();
+        let mut file = fs::File::open(self.folder.path().join("log.jsonl")).unwrap();
+        file.seek(SeekFrom::Start(log.bytes)).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
         // A line is there once its end is.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines = whole.lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        let length = text.rfind('\n').map_or(0, |end| end + 1);
+        log.bytes += length as u64;
+        for line in text[..length].lines() {
+            log.add(serde_json::from_str(line).unwrap());
+        }
+        log
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Value {
@@ -292,10 +303,23 @@ impl Installation {
     }
 }
 
-/// The request with that number.
-fn of(requests: &mut [Seen], number: u64) -> &mut Seen {
-    let mut latest = requests.iter_mut().rev();
-    latest.find(|seen| seen.number == number).unwrap()
+impl Log {
+    fn add(&mut self, line: Line) {
+        match line {
+            Line::Request(seen) => self.requests.push(seen),
+            Line::Handled { number, what } => self.request(number).handled = Some(what),
+            Line::Answered { number, what } => self.request(number).answered = Some(what),
+            Line::RefusedTls {} => self.refused_tls += 1,
+            Line::Broken { problem } => panic!("the server itself failed: {problem}"),
+            Line::Minted {} | Line::Aborted {} => {}
+        }
+    }
+
+    /// The request with that number.
+    fn request(&mut self, number: u64) -> &mut Seen {
+        let mut latest = self.requests.iter_mut().rev();
+        latest.find(|seen| seen.number == number).unwrap()
+    }
 }
 
 fn call(port: u16, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {

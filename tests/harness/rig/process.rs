@@ -33,6 +33,23 @@ pub(crate) struct Struck {
 }
 
 impl Rig {
+    /// Gives the next processes an order whose count begins once they are started.
+    pub(crate) fn order(&mut self, strike: Strike) {
+        self.control.order(&strike.order(STARTED));
+    }
+
+    /// The program under the order.
+    pub(crate) fn loaded(&self, argument: &str) -> Command {
+        let mut command = self.installation.command(&[argument]);
+        self.control.load(&mut command);
+        command
+    }
+
+    /// What the processes under the last order asked of the kernel.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.control.calls()
+    }
+
     /// One `once`, struck.
     pub(crate) fn once(&mut self, strike: Strike) -> Struck {
         self.once_by(&strike.order(STARTED))
@@ -85,8 +102,7 @@ impl Rig {
 
     fn once_by(&mut self, order: &Order) -> Struck {
         self.control.order(order);
-        let mut command = self.installation.command(&["once"]);
-        self.control.load(&mut command);
+        let command = self.loaded("once");
         let mut running = self.installation.start(command);
         if let Deed::FailFromNow(_) = order.deed {
             // It may wait for the disk as long as it lives: a person stops it.
@@ -114,11 +130,10 @@ impl Rig {
     /// A `once` whose answer stands ready at the gate; it is killed `micros` after that was let go.
     pub(crate) fn once_killed_after(&mut self, micros: u64) -> Struck {
         self.control.order(&Strike::NONE.order(STARTED));
-        let gate = self.gate.as_ref().expect("a gate");
+        let gate = self.gate();
         let reached = gate.reached();
         gate.stop(Stop::Answer(Part::First(0)));
-        let mut command = self.installation.command(&["once"]);
-        self.control.load(&mut command);
+        let command = self.loaded("once");
         let mut running = self.installation.start(command);
         until("the answer is at the gate", || {
             (gate.reached() > reached).then_some(())
@@ -150,10 +165,9 @@ impl Rig {
     /// A daemon that takes another configuration into force while an answer arrives, struck.
     pub(crate) fn reloading(&mut self, strike: Strike) -> Struck {
         self.control.order(&strike.order(""));
-        let gate = self.gate.as_ref().expect("a gate");
+        let gate = self.gate();
         let reached = gate.reached();
-        let mut command = self.installation.command(&["serve"]);
-        self.control.load(&mut command);
+        let command = self.loaded("serve");
         let daemon = self.installation.serve_as(command);
         gate.stop(Stop::Answer(Part::First(0)));
         self.make_due();
@@ -171,10 +185,14 @@ impl Rig {
         self.struck(ran, readiness)
     }
 
+    /// A daemon whose calls are listed.
+    pub(crate) fn listed_daemon(&mut self) -> Daemon {
+        self.armed_daemon(Strike::NONE)
+    }
+
     fn armed_daemon(&mut self, strike: Strike) -> Daemon {
         self.control.order(&strike.order(""));
-        let mut command = self.installation.command(&["serve"]);
-        self.control.load(&mut command);
+        let command = self.loaded("serve");
         let daemon = self.installation.serve_as(command);
         self.control.arm();
         daemon
@@ -221,7 +239,7 @@ impl Rig {
 }
 
 /// A daemon that refuses new exchanges until it is started again says so.
-fn refuses(daemon: &Daemon) -> bool {
+pub(crate) fn refuses(daemon: &Daemon) -> bool {
     daemon.log().contains("the state is not trusted")
 }
 
@@ -231,6 +249,6 @@ pub(crate) fn complains(log: &str) -> bool {
 }
 
 /// Whether it lives on with an answer that nothing else holds.
-fn needs_the_disk(log: &str) -> bool {
+pub(crate) fn needs_the_disk(log: &str) -> bool {
     log.contains("it is held in memory until the disk takes it")
 }
