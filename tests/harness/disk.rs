@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::sync::Arc;
 
+use keyfresh::demo::sink::Manner;
 use keyfresh::store;
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
@@ -194,13 +195,13 @@ impl Full {
             }
             Stage::Notice => {
                 let told = installation.sink.titles().len();
-                installation.sink.hold(true);
+                installation.sink.behave(Manner::Withhold);
                 rig.make_due();
                 until("the notice has arrived", || {
                     (installation.sink.titles().len() > told).then_some(())
                 });
                 disk.fill();
-                installation.sink.hold(false);
+                installation.sink.behave(Manner::Accept);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bearers;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,6 @@ use keyfresh::clock::Clock;
 use keyfresh::credential::Credential;
 use keyfresh::secret::Fingerprint;
 use keyfresh::store::adopt::{Wanted, adopt};
-use keyfresh::store::bearer::Standing;
 use keyfresh::store::claim::Tokens;
 use keyfresh::store::secrets::Name;
 use keyfresh::store::{self, Error, Lock, Slots, Store, bearer, credential, embedded, secrets};
@@ -278,7 +279,7 @@ fn version_1(dir: &Path) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
         .unwrap();
-    db.execute_batch(include_str!("../src/store/schema.sql"))
+    db.execute_batch(include_str!("../../src/store/schema.sql"))
         .unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
     db.execute("INSERT INTO meta VALUES ('key_id', ?1)", [key_id])
@@ -320,64 +321,6 @@ async fn a_state_of_version_1_is_brought_up_to_date_and_keeps_its_rows() {
     let newer = |db: &Connection| Ok(db.pragma_update(None, "user_version", 4)?);
     state.open().write(newer).await.unwrap();
     assert!(matches!(Store::open(&state.dir), Err(Error::Newer(4))));
-}
-
-#[tokio::test]
-async fn raising_a_generation_is_one_users_alone() {
-    let state = State::new();
-    let store = state.open();
-    for expected in [1, 2] {
-        let raised = store.write(|db| bearer::raise(db, 7)).await.unwrap();
-        assert_eq!(raised, expected);
-    }
-    drop(store);
-    let store = state.open();
-    let all = store.read(|db| Ok((bearer::generation(db, 7)?, bearer::generation(db, 8)?)));
-    assert_eq!(all.await.unwrap(), (2, 0));
-}
-
-#[tokio::test]
-async fn bearers_end_with_the_name_they_were_issued_to() {
-    let state = State::new();
-    let store = state.open();
-    let issue = async |name: &'static str, expected: i64| {
-        let issued = store.write(move |db| {
-            let generation = bearer::issue(db, 7, name)?;
-            Ok((generation, bearer::standing(db, 7)?))
-        });
-        let standing = Standing {
-            generation: expected,
-            name: Some(name.to_owned()),
-        };
-        assert_eq!(issued.await.unwrap(), (expected, standing));
-    };
-    let unissued = store.read(|db| bearer::standing(db, 7)).await.unwrap();
-    assert_eq!((unissued.generation, unissued.name), (0, None));
-    store.write(|db| bearer::raise(db, 7)).await.unwrap();
-    issue("alice", 1).await;
-    issue("alice", 1).await;
-    issue("mallory", 2).await;
-    store.write(|db| bearer::raise(db, 7)).await.unwrap();
-    issue("mallory", 3).await;
-    issue("alice", 4).await;
-}
-
-#[tokio::test]
-async fn bearers_end_with_the_database_whose_users_they_name() {
-    let state = State::new();
-    let store = state.open();
-    let check = async |database: &'static str, generations: [i64; 2]| {
-        let bound = store.write(move |db| {
-            bearer::belong_to(db, database)?;
-            Ok([bearer::generation(db, 1)?, bearer::generation(db, 2)?])
-        });
-        assert_eq!(bound.await.unwrap(), generations, "{database}");
-    };
-    check("embedded", [0, 0]).await;
-    store.write(|db| bearer::raise(db, 1)).await.unwrap();
-    check("embedded", [1, 0]).await;
-    check("/opt/one-api/one-api.db", [2, 1]).await;
-    check("embedded", [3, 2]).await;
 }
 
 #[tokio::test]
