@@ -48,10 +48,12 @@ impl<'a> Story<'a> {
         let day = 24 * 3600 * 1000;
         let moved: Vec<String> = [
             "since",
+            "since_uptime",
             "due_at",
             "not_before",
             "resend_at",
             "obtained_at",
+            "obtained_uptime",
             "expires_at",
         ]
         .iter()
