@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
-    /// The provider says that the token was used, and it was not by this state.
+    /// The provider says that the token was used before.
     Reused,
-    /// The provider refuses a token that this state had not sent before.
+    /// The provider refuses a token of which no earlier exchange was left open.
     Refused,
     /// The provider refuses a token after an exchange whose answer never came.
     Lost,

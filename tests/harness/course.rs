@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::calls::{Call, Deed, Side, kind};
 use crate::judge::{Before, End, Terms, Verdict, judge, keeps_at_once, stored};
-use crate::rig::process::{Struck, complains};
+use crate::rig::process::{Struck, complains, is_started};
 use crate::rig::{Rig, Strike};
 
 /// By how many calls one list may be shorter than another: a new log's header and its syncs.
@@ -21,8 +21,10 @@ pub(crate) enum Course {
     Daemon,
     /// The daemon taking another configuration into force while an answer comes in.
     Reload,
-    /// `once` going on where an earlier one was killed.
+    /// `once` going on where an earlier one was killed, from the end of its start on.
     Recovery(Stage),
+    /// The start of that `once`: state, lock, configuration, the first slots.
+    Start(Stage),
 }
 
 /// How far the killed one had come.
@@ -74,15 +76,16 @@ impl Course {
             Self::Daemon => "daemon".to_owned(),
             Self::Reload => "reload".to_owned(),
             Self::Recovery(stage) => format!("recovery-{}", stage.name()),
+            Self::Start(stage) => format!("start-{}", stage.name()),
         }
     }
 
     /// Every course there is.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let recoveries = STAGES.map(Self::Recovery);
         [Self::Once, Self::Daemon, Self::Reload]
             .into_iter()
-            .chain(recoveries)
+            .chain(STAGES.map(Self::Recovery))
+            .chain(STAGES.map(Self::Start))
     }
 
     /// The process of this course that is struck, and what the one before it asked of the kernel.
@@ -100,6 +103,12 @@ impl Course {
                 assert!(first.fired && first.killed, "{stage:?}: {}", first.said);
                 (rig.once(strike), first.calls)
             }
+            Self::Start(stage) => {
+                rig.make_due();
+                let first = rig.once_until(stage);
+                assert!(first.fired && first.killed, "{stage:?}: {}", first.said);
+                (rig.starting(strike), first.calls)
+            }
         }
     }
 
@@ -107,7 +116,12 @@ impl Course {
     pub(crate) fn calls(self, rig: &mut Rig) -> Vec<Call> {
         let (struck, _) = self.strike(rig, Strike::NONE);
         rig.come_to_rest();
-        struck.calls
+        let mut calls = struck.calls;
+        if let Self::Start(_) = self {
+            let started = calls.iter().position(is_started);
+            calls.truncate(started.expect("the last slot is opened"));
+        }
+        calls
     }
 }
 
@@ -127,10 +141,11 @@ impl Point {
         let is_kill = matches!(self.strike.deed, Deed::Kill(_));
         let terms = Terms {
             stored: most >= rig.whole(),
-            strikes: 1 + usize::from(!earlier.is_empty()),
+            repeats: rig.repeats(&[&earlier, &struck.calls]),
             may_fail: !is_kill,
         };
         let mut verdict = judge(rig, &before, terms);
+        verdict.kills = usize::from(struck.killed) + usize::from(!earlier.is_empty());
         if !keeps_at_once(&struck.calls, &endpoint) {
             verdict.blame("an answer was not kept by the next call");
         }

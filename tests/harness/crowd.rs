@@ -120,7 +120,7 @@ impl Crowd {
         let claims = rig.installation.row().attempt - attempt;
         let terms = Terms {
             stored: stored(&calls, &rig.endpoint()) >= rig.whole(),
-            strikes: usize::from(is_kill),
+            repeats: if is_kill { rig.repeats(&[&calls]) } else { 0 },
             may_fail: false,
         };
         let mut verdict = judge(rig, &before, terms);

@@ -124,7 +124,7 @@ impl Full {
         rig.installation.run(&["once"]);
         let terms = Terms {
             stored: stored(&calls, &rig.endpoint()) >= rig.whole(),
-            strikes: 1,
+            repeats: rig.repeats(&[&calls]),
             may_fail: true,
         };
         let mut verdict = judge(&rig, &before, terms);

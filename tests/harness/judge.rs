@@ -27,6 +27,8 @@ pub(crate) struct Verdict {
     pub(crate) duplicates: usize,
     /// Notices that were missing, untrue or too many; alerts that did not come.
     pub(crate) wrong: Vec<String>,
+    /// How many processes were killed.
+    pub(crate) kills: usize,
     /// Whatever explains the verdict.
     pub(crate) story: String,
 }
@@ -43,6 +45,7 @@ impl Verdict {
             end: End::Lost,
             duplicates: 0,
             wrong: Vec::new(),
+            kills: 0,
             story,
         }
     }
@@ -66,6 +69,7 @@ impl fmt::Display for Verdict {
             duplicates,
             wrong,
             story,
+            ..
         } = self;
         write!(f, "{end:?}, {duplicates} duplicates, {wrong:?}\n{story}")
     }
@@ -125,8 +129,8 @@ pub(crate) fn keeps_at_once(calls: &[Call], endpoint: &str) -> bool {
 pub(crate) struct Terms {
     /// Whether the whole answer had been stored: then nothing but `Held` is allowed.
     pub(crate) stored: bool,
-    /// How often the process was struck; each strike may have a notice repeated.
-    pub(crate) strikes: usize,
+    /// How many struck processes may have told already: each may have its notice repeated.
+    pub(crate) repeats: usize,
     /// Whether an exchange may also have failed and be tried again later.
     pub(crate) may_fail: bool,
 }
@@ -141,6 +145,7 @@ pub(crate) fn judge(rig: &Rig, before: &Before, terms: Terms) -> Verdict {
         end: End::Lost,
         duplicates: asked.iter().filter(|did| **did == Did::Replay).count(),
         wrong: Vec::new(),
+        kills: 0,
         story: format!("{terms:?}\nasked {asked:?}\ntold {told:?}\n{row:?}"),
     };
     if asked.contains(&Did::Refuse) {
@@ -165,7 +170,7 @@ pub(crate) fn judge(rig: &Rig, before: &Before, terms: Terms) -> Verdict {
                 verdict.end = End::Unconfirmed;
             }
             let unknown = count(&told, &["unknown", "unconfirmed"]);
-            if !(1..=1 + terms.strikes).contains(&unknown) || told.len() != unknown {
+            if !(1..=1 + terms.repeats).contains(&unknown) || told.len() != unknown {
                 verdict.blame("an unknown outcome must be told, and nothing else");
             }
             replay_nothing(rig, before.asked + asked.len(), &mut verdict);
@@ -193,9 +198,11 @@ fn check_notices(verdict: &mut Verdict, told: &[String], terms: Terms, grown: u6
     if grown == 0 && !terms.may_fail {
         verdict.blame("what was due was not done");
     }
-    let most = 1 + terms.strikes;
+    let most = 1 + terms.repeats;
     if grown == 1 && !(1..=most).contains(&refreshed) {
-        verdict.blame("a refresh must be told once, and once more for each strike at most");
+        verdict.blame(
+            "a refresh must be told once, and once more for each process that had told at most",
+        );
     }
     if grown == 0 && !(1..=most).contains(&failing) {
         verdict.blame("a failure must be told");

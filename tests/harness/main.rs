@@ -81,7 +81,10 @@ fn kills(sweep: &Sweep, table: &mut Table) {
     table.add(sweep.kills("killed in the daemon", &[Course::Daemon], 50));
     table.add(sweep.kills("killed in a reload", &[Course::Reload], 30));
     table.add(sweep.kills("killed again in the recovery", &recoveries, 100));
+    let starts = [Stage::Claimed, Stage::Answered, Stage::Told].map(Course::Start);
+    table.add(sweep.kills("killed in the start after it", &starts, 40));
     table.add(sweep.by_time("killed by time after the reply", 30));
+    assert!(table.kills() >= 300, "{} kills", table.kills());
 }
 
 fn faults(sweep: &Sweep, table: &mut Table) {
@@ -90,6 +93,8 @@ fn faults(sweep: &Sweep, table: &mut Table) {
     table.add(sweep.faults("a call fails in `once`", &[Course::Once], 60));
     table.add(sweep.faults("a call fails in the daemon", &[Course::Daemon], 24));
     table.add(sweep.faults("a call fails in the recovery", &recoveries, 30));
+    let start = [Course::Start(Stage::Answered)];
+    table.add(sweep.faults("a call fails in the start", &start, 24));
     let some = [
         Course::Once,
         Course::Daemon,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyfresh::clock::Clock;
 use keyfresh::credential::Phase;
 
-use crate::calls::{Control, Deed, Order, Side, kind};
+use crate::calls::{Call, Control, Deed, Order, Side, kind};
 use crate::course::SOCKET_ERRORS;
 use crate::judge::{Before, stored};
 use crate::server::Server;
@@ -128,6 +128,15 @@ impl Rig {
             None => self.server.address().port(),
         };
         format!("port {}", port.unwrap())
+    }
+
+    /// How many of these processes may have had a notice accepted without having noted it: those that sent
+    /// to the service at all.
+    pub(crate) fn repeats(&self, processes: &[&[Call]]) -> usize {
+        let service = format!("port {}", self.installation.sink.url().port().unwrap());
+        let sends = |call: &Call| call.kind == kind::SEND && call.target == service;
+        let told = processes.iter().filter(|calls| calls.iter().any(sends));
+        told.count()
     }
 
     /// Due now; see [`forget_limits`](Self::forget_limits).

@@ -71,6 +71,12 @@ impl Server {
             .collect()
     }
 
+    /// The fault that the last request met, if one did.
+    pub(crate) fn met(&self) -> Option<String> {
+        let requests = self.peer.requests_of(&self.grant.borrow());
+        requests.last()?.fault.clone()
+    }
+
     /// Whether `installation` holds the newest refresh token of this login, and it is still good.
     pub(crate) fn is_held_by(&self, installation: &Installation) -> bool {
         installation.holds(&self.peer, &self.grant.borrow())

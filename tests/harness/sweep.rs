@@ -182,6 +182,7 @@ pub(crate) fn runs<T: fmt::Display + Send>(
     runs: Vec<T>,
     one: impl Fn(&T) -> Verdict + Sync,
 ) -> Row {
+    assert!(!runs.is_empty(), "{name}: nothing is run");
     let watch = Clock::system().stopwatch();
     let workers = WORKERS.min(runs.len());
     let queue = Mutex::new(runs.into_iter());
@@ -196,7 +197,8 @@ pub(crate) fn runs<T: fmt::Display + Send>(
                     };
                     let verdict = catch_unwind(AssertUnwindSafe(|| one(&run)));
                     let verdict = verdict.unwrap_or_else(|panic| {
-                        let text = panic.downcast_ref::<String>().cloned();
+                        let plain = || panic.downcast_ref::<&str>().map(ToString::to_string);
+                        let text = panic.downcast_ref::<String>().cloned().or_else(plain);
                         Verdict::panicked(text.unwrap_or_default())
                     });
                     row.lock().unwrap().count(&run, &verdict);
@@ -217,10 +219,11 @@ fn by_time(rig: &mut Rig, micros: u64) -> Verdict {
     rig.installation.run(&["once"]);
     let terms = Terms {
         stored: stored(&struck.calls, &rig.endpoint()) >= rig.whole(),
-        strikes: 1,
+        repeats: rig.repeats(&[&struck.calls]),
         may_fail: false,
     };
     let mut verdict = judge(rig, &before, terms);
+    verdict.kills = usize::from(struck.killed);
     if !keeps_at_once(&struck.calls, &rig.endpoint()) {
         verdict.blame("an answer was not kept by the next call");
     }

@@ -15,6 +15,7 @@ pub(crate) struct Row {
     lost: usize,
     duplicates: usize,
     wrong: usize,
+    kills: usize,
     seconds: f64,
     findings: Vec<String>,
 }
@@ -41,6 +42,7 @@ impl Row {
         }
         self.duplicates += verdict.duplicates;
         self.wrong += usize::from(!verdict.wrong.is_empty());
+        self.kills += verdict.kills;
         if !verdict.is_sound() {
             self.findings.push(format!("{run}: {verdict}"));
         }
@@ -81,6 +83,12 @@ impl Table {
         for row in &self.0 {
             println!("{row}");
         }
+        println!("{} processes killed", self.kills());
+    }
+
+    /// How many kills hit a living process.
+    pub(crate) fn kills(&self) -> usize {
+        self.0.iter().map(|row| row.kills).sum()
     }
 
     pub(crate) fn must_be_sound(&self) {

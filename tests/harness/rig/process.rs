@@ -19,6 +19,11 @@ use crate::support::until;
 /// The opening of the last slot: what comes before it is alike in every start.
 const STARTED: &str = "slots/63";
 
+/// Whether with this call the start is over.
+pub(crate) fn is_started(call: &Call) -> bool {
+    call.target.ends_with(STARTED)
+}
+
 /// What a struck process left.
 pub(crate) struct Struck {
     pub(crate) calls: Vec<Call>,
@@ -53,6 +58,11 @@ impl Rig {
     /// One `once`, struck.
     pub(crate) fn once(&mut self, strike: Strike) -> Struck {
         self.once_by(&strike.order(STARTED))
+    }
+
+    /// One `once`, struck from its first call on.
+    pub(crate) fn starting(&mut self, strike: Strike) -> Struck {
+        self.once_by(&strike.order(""))
     }
 
     /// One `once` below `tracer`, which is given `program` and its arguments.
@@ -102,6 +112,9 @@ impl Rig {
 
     fn once_by(&mut self, order: &Order) -> Struck {
         self.control.order(order);
+        if order.mark.is_empty() {
+            self.control.arm();
+        }
         let command = self.loaded("once");
         let mut running = self.installation.start(command);
         if let Deed::FailFromNow(_) = order.deed {
