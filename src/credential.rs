@@ -108,6 +108,16 @@ impl Terms {
         self.client.rotation == Rotation::Keeps || window.contains(&age)
     }
 
+    /// `first`, when a token was sent, as the wall clock would have shown it if it had always gone as it
+    /// does at `now`. One that stands before it cannot tell how long ago that was: the grace counts as over.
+    fn dated(&self, first: Reading, now: Reading) -> Reading {
+        if now.age_of(first) < TimeDelta::zero() {
+            now + -self.grace()
+        } else {
+            now.recall(first)
+        }
+    }
+
     fn grace(&self) -> TimeDelta {
         TimeDelta::from_std(self.client.grace).unwrap_or(TimeDelta::MAX)
     }
@@ -163,7 +173,7 @@ impl Credential {
                 let told = self.retry(reason, *retry_after, now);
                 if let Some(begun) = doubt {
                     // This exchange spent nothing; the one before may have.
-                    self.doubt(now.recall(begun), self.due_at);
+                    self.doubt(terms.dated(begun, now), self.due_at);
                 }
                 told
             }
@@ -200,22 +210,15 @@ impl Credential {
 
     /// Whether the exchange that is due would come too late: an unconfirmed token may be sent again
     /// while its grace window is open, or when nothing is left to lose. In between it waits for that.
-    pub fn wait_out(&mut self, terms: &Terms, now: Reading) -> bool {
-        let Some(begun) = self.begun(now) else {
-            return false;
-        };
-        let safe_at = self.nothing_left_to_lose(begun, terms, now);
-        let begun = if self.is_undated(now) {
-            // It may have been sent a moment ago, and its grace may be over.
-            now + -terms.grace()
-        } else {
-            begun
-        };
+    /// Returns what is to be told of that.
+    pub fn wait_out(&mut self, terms: &Terms, now: Reading) -> Option<Told> {
+        let safe_at = self.nothing_left_to_lose(self.begun(now)?, terms, now);
+        let begun = terms.dated(self.since, now);
         let waits = !terms.allow_resending(now.age_of(begun)) && safe_at > now.wall;
-        if waits {
+        waits.then(|| {
             self.doubt(begun, safe_at);
-        }
-        waits
+            self.told(EventKind::Unconfirmed, Some(safe_at))
+        })
     }
 
     /// When the token was first sent of which nobody knows whether it was spent, if there is one.
@@ -268,7 +271,8 @@ impl Credential {
         terms: &Terms,
         now: Reading,
     ) -> Vec<Told> {
-        let begun = now.recall(doubt.unwrap_or(claimed));
+        let first = doubt.unwrap_or(claimed);
+        let begun = terms.dated(first, now);
         self.fail(reason);
         let soon = if self.failures == 1 {
             now.wall
@@ -278,6 +282,7 @@ impl Credential {
         let resend_at = if terms.allow_resending(now.age_of(begun) + (soon - now.wall)) {
             soon
         } else {
+            let begun = now.recall(first);
             self.nothing_left_to_lose(begun, terms, now).max(soon)
         };
         self.doubt(begun, resend_at);

@@ -132,8 +132,15 @@ impl Parts {
     pub async fn once(&self, pick: &Pick) -> Result<bool> {
         // A gateway that cannot be reached is told of by the refresher, which then claims nothing.
         let mut round = self.links.pass().await.unwrap_or_default();
+        let due = Pick {
+            force: false,
+            ..pick.clone()
+        };
         loop {
             self.refresher.pass(pick).await?;
+            self.refresher.settled().await;
+            // A token whose answer was lost is sent again at once where the provider allows it.
+            self.refresher.pass(&due).await?;
             self.refresher.settled().await;
             let Some(settles_at) = round.settles_at() else {
                 break;

@@ -193,7 +193,9 @@ impl Error {
     pub fn is_of_one_channel(&self) -> bool {
         matches!(
             self,
-            Self::Line { .. } | Self::Unfit { .. } | Self::Database(database::Error::NotKept(_))
+            Self::Line { .. }
+                | Self::Unfit { .. }
+                | Self::Database(database::Error::NotKept(_) | database::Error::Constraint { .. })
         )
     }
 }

@@ -118,6 +118,16 @@ struct Plan {
     enable: bool,
 }
 
+impl Plan {
+    /// The link as it is stored, which was `row` before: what a write may still change is not yet.
+    fn saved<'a>(&'a self, row: &'a Link) -> &'a Link {
+        match self.step {
+            Step::Write | Step::Enable => row,
+            Step::Strip | Step::AdoptAndStrip | Step::PutBack | Step::Rest => &self.link,
+        }
+    }
+}
+
 impl Links {
     /// The links kept in `store`, leading to `gateway`.
     #[must_use]
@@ -222,6 +232,8 @@ impl Links {
         for chunk in links.chunks(CHUNK) {
             let plans = self.decide(&gateway, chunk).await?;
             let seen: Vec<Link> = plans.iter().map(|plan| plan.link.clone()).collect();
+            let saved = plans.iter().zip(chunk);
+            let saved: Vec<Link> = saved.map(|(plan, row)| plan.saved(row).clone()).collect();
             round.news |= seen.iter().zip(chunk).any(stands_otherwise);
             let due = plans.into_iter().filter(|plan| plan.step != Step::Rest);
             let (acted, failure) = self.act_on(&gateway, due, &mut round).await;
@@ -230,7 +242,7 @@ impl Links {
             }
             round.is_at_rest &= acted.is_empty() && seen.iter().all(is_settled);
             if !acted.is_empty() {
-                round.news |= self.save(chunk, &acted).await?;
+                round.news |= self.save(&saved, &acted).await?;
             }
             self.tell(&gateway, seen, acted).await?;
             if let Some(error) = failure {

@@ -250,12 +250,17 @@ impl Refresher {
     /// Whether the exchange would come too late or too early; then its row says until when it waits.
     async fn waits(&self, seen: &Credential, terms: &Terms) -> Result<bool, store::Error> {
         let (seen, mut waiting) = (seen.clone(), seen.clone());
-        let waits = waiting.wait_out(terms, self.clock.read());
-        if waits {
-            let change = move |db: &_| store::credential::change(db, &seen, &waiting);
-            self.store.write(change).await?;
-        }
-        Ok(waits)
+        let now = self.clock.read();
+        let Some((kind, detail)) = waiting.wait_out(terms, now) else {
+            return Ok(false);
+        };
+        let change = move |db: &_| {
+            store::credential::change(db, &seen, &waiting)?;
+            store::notice::record(db, now.wall, Some(&seen.name), kind, &detail)
+        };
+        self.store.write(change).await?;
+        self.wakers.notices.send_replace(());
+        Ok(true)
     }
 
     /// The one POST of a claim; nothing is sent for a claim that grew old.
@@ -263,7 +268,8 @@ impl Refresher {
         let client = &terms.client;
         let request = client.request(&claim.refresh_token);
         let sent = if claim.is_stale(self.clock.read()) {
-            Sent::Never("the machine was suspended before the token was sent".to_owned())
+            let reason = "too long after the claim: the machine was suspended, or the disk is slow";
+            Sent::Never(reason.to_owned())
         } else {
             self.door
                 .send(

@@ -135,6 +135,9 @@ pub enum Error {
     /// A shared commit failed.
     #[error("state.db: the commit failed")]
     Commit(#[source] Arc<Error>),
+    /// The database could be opened for reading alone.
+    #[error("{} can be read but not written: see to its disk and permissions, then start again", .0.display())]
+    Unwritable(PathBuf),
     /// Sealing or opening.
     #[error("state.db")]
     Sealed(#[from] secret::Error),
@@ -174,6 +177,10 @@ impl Store {
         // Emptying the log and beginning another would cost each `once` four waits for the disk.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         migrate(&mut connection)?;
+        // SQLite opens what it cannot open for writing for reading, without a word.
+        if connection.is_readonly("main")? {
+            return Err(Error::Unwritable(path));
+        }
         let known =
             connection.query_row("SELECT value FROM meta WHERE name = 'key_id'", [], |row| {
                 row.get::<_, Vec<u8>>(0)

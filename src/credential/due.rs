@@ -54,7 +54,7 @@ impl Credential {
     }
 
     /// Whether how long ago `since` was cannot be told.
-    pub(super) fn is_undated(&self, now: Reading) -> bool {
+    fn is_undated(&self, now: Reading) -> bool {
         now.elapsed_since(self.since).is_none() && self.since.wall - now.wall > SET_BACK
     }
 

@@ -188,14 +188,17 @@ fn a_grace_window_that_closed_meanwhile_is_not_relied_on() {
         let mut row = rested();
         let sent = at(START);
         exchange(&mut row, &unconfirmed(), &terms, sent);
-        assert!(row.is_due(sent) && !row.clone().wait_out(&terms, sent));
+        assert!(row.is_due(sent) && row.clone().wait_out(&terms, sent).is_none());
         meanwhile(&mut row, sent + TimeDelta::seconds(10));
         let late = sent + TimeDelta::hours(1);
         assert!(row.is_due(late) && !row.may_be_forced(late));
-        assert!(row.wait_out(&terms, late));
+        assert_eq!(
+            kinds(&row.wait_out(&terms, late).into_iter().collect::<Vec<_>>()),
+            [EventKind::Unconfirmed]
+        );
         assert!(!row.is_due(late));
         let nothing_left = sent + TimeDelta::days(10) + TimeDelta::hours(-1);
-        assert!(row.is_due(nothing_left) && !row.wait_out(&terms, nothing_left));
+        assert!(row.is_due(nothing_left) && row.wait_out(&terms, nothing_left).is_none());
     };
     check(&|_, _| {});
     check(&|row, now| drop(row.postpone("the gateway is locked", now)));

@@ -129,7 +129,8 @@ impl<'de> Deserialize<'de> for Members {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Members::default();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    members.put(name, value.get().to_owned());
+                    // Between tokens alone; a key is one line.
+                    members.put(name, value.get().replace(['\n', '\r'], ""));
                 }
                 Ok(members)
             }
@@ -176,6 +177,18 @@ mod tests {
         check(r#"["access_token"]"#, None);
         check("plain", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_key_laid_out_for_people_becomes_one_line() {
+        let key = JsonKey::parse(
+            "{\n \"access_token\": \"a\",\r\n \"later\": {\n  \"z\": [1,\n 2]\n }\n}",
+        );
+        let written = key.unwrap().with_refresh_token("r");
+        assert_eq!(
+            written.expose_secret(),
+            r#"{"access_token":"a","later":{  "z": [1, 2] },"refresh_token":"r"}"#
+        );
     }
 
     #[test]

@@ -199,14 +199,14 @@ fn refresh_inside(
     now: Timestamp,
 ) -> (Step, Option<Told>) {
     if credential.phase == Phase::Dead {
-        link.state = State::Pending;
+        wait(link);
         return (Step::Rest, None);
     }
     let stepped_in = link.settle_at.is_some() && !known;
     if facts.held == Held::Foreign && !stepped_in {
         return (Step::Rest, stranger(link));
     }
-    link.state = State::Pending;
+    wait(link);
     link.settle_at = Some(now + LET_GO);
     let step = if stepped_in {
         Step::AdoptAndStrip

@@ -159,8 +159,10 @@ pub fn save(db: &Connection, link: &Link) -> Result<(), Error> {
 /// When the state cannot be written.
 pub(super) fn fall_behind(db: &Connection, credential: CredentialId) -> Result<(), Error> {
     db.prepare_cached(
-        "UPDATE link SET state = 'pending', last_error = NULL
-         WHERE credential = ?1 AND (state = 'current' OR (state = 'pending' AND untold))",
+        "UPDATE link SET untold = 0,
+             last_error = iif(state = 'current' OR state = 'pending' AND untold, NULL, last_error),
+             state = iif(state = 'current', 'pending', state)
+         WHERE credential = ?1",
     )?
     .execute([credential.0])?;
     Ok(())

@@ -5,7 +5,7 @@
 mod bearers;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -257,6 +257,13 @@ fn what_is_missing_or_foreign_is_never_made_anew() {
     };
     let told = refusal(readable).to_string();
     assert!(told.contains("chmod 600"), "{told}");
+
+    // The file's header may say so (SQLite file format, 1.3), as a disk that is read-only does.
+    let unwritable = |dir: &Path| {
+        let file = fs::File::options().write(true).open(dir.join("state.db"));
+        file.unwrap().write_all_at(&[3], 18).unwrap();
+    };
+    assert!(matches!(refusal(unwritable), Error::Unwritable(_)));
 
     let state = State::new();
     assert!(matches!(store::create(&state.dir), Err(Error::Exists(_))));

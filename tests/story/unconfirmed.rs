@@ -94,28 +94,29 @@ async fn within_a_grace_the_token_is_sent_again_at_once() {
     world.settings("main").client.grace = grace;
     assert_snapshot!(cut(world, &CUT_AFTER).await, @"
     at +00:39:20
-    main: unconfirmed, resend +00:39:20, generation 1, expires +01:00:00, holds main refresh 1
-      1 failure: connection closed before message completed
-      channel 1: status 1, main access 1; current at generation 1
+    main: resting, due +01:18:28, generation 2, expires +01:39:20, holds main refresh 3
+      channel 1: status 1, main access 3; current at generation 2, watched until +00:59:20
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 1, Granted
-    event main refreshed generation 1
-    event main unconfirmed
-    notice keyfresh: main refreshed
-    notice keyfresh: main: outcome of the refresh unknown
-
-    at +01:09:20
-    main: resting, due +01:19:28, generation 2, expires +01:40:20, holds main refresh 3
-      channel 1: status 1, main access 3; current at generation 2
-    asked +00:00:00: main refresh 0, Granted
-    asked +00:39:20: main refresh 1, Granted
-    asked +00:40:20: main refresh 1, Graced
+    asked +00:39:20: main refresh 1, Graced
     event main refreshed generation 1
     event main unconfirmed
     event main recovered generation 2
     event main refreshed generation 2
     notice keyfresh: main refreshed
-    notice keyfresh: main: outcome of the refresh unknown
+    notice keyfresh: main recovered
+
+    at +01:09:20
+    main: resting, due +01:18:28, generation 2, expires +01:39:20, holds main refresh 3
+      channel 1: status 1, main access 3; current at generation 2
+    asked +00:00:00: main refresh 0, Granted
+    asked +00:39:20: main refresh 1, Granted
+    asked +00:39:20: main refresh 1, Graced
+    event main refreshed generation 1
+    event main unconfirmed
+    event main recovered generation 2
+    event main refreshed generation 2
+    notice keyfresh: main refreshed
     notice keyfresh: main recovered
     ");
 }
@@ -130,28 +131,29 @@ async fn a_provider_that_keeps_tokens_is_asked_again_at_once() {
     world.settings("main").client.rotation = Rotation::Keeps;
     assert_snapshot!(cut(world, &CUT_AFTER).await, @"
     at +00:39:20
-    main: unconfirmed, resend +00:39:20, generation 1, expires +01:00:00, holds main refresh 0
-      1 failure: connection closed before message completed
-      channel 1: status 1, main access 1; current at generation 1
+    main: resting, due +01:18:28, generation 2, expires +01:39:20, holds main refresh 0
+      channel 1: status 1, main access 3; current at generation 2, watched until +00:59:20
     asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 0, Granted
-    event main refreshed generation 1
-    event main unconfirmed
-    notice keyfresh: main refreshed
-    notice keyfresh: main: outcome of the refresh unknown
-
-    at +01:09:20
-    main: resting, due +01:19:28, generation 2, expires +01:40:20, holds main refresh 0
-      channel 1: status 1, main access 3; current at generation 2
-    asked +00:00:00: main refresh 0, Granted
     asked +00:39:20: main refresh 0, Granted
-    asked +00:40:20: main refresh 0, Granted
     event main refreshed generation 1
     event main unconfirmed
     event main recovered generation 2
     event main refreshed generation 2
     notice keyfresh: main refreshed
-    notice keyfresh: main: outcome of the refresh unknown
+    notice keyfresh: main recovered
+
+    at +01:09:20
+    main: resting, due +01:18:28, generation 2, expires +01:39:20, holds main refresh 0
+      channel 1: status 1, main access 3; current at generation 2
+    asked +00:00:00: main refresh 0, Granted
+    asked +00:39:20: main refresh 0, Granted
+    asked +00:39:20: main refresh 0, Granted
+    event main refreshed generation 1
+    event main unconfirmed
+    event main recovered generation 2
+    event main refreshed generation 2
+    notice keyfresh: main refreshed
     notice keyfresh: main recovered
     ");
 }

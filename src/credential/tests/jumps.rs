@@ -51,7 +51,7 @@ fn in_doubt(terms: &Terms, now: Reading) -> Credential {
 
 /// Whether `row` is exchanged at `now`; where it is looked at and waits, it waits from now on.
 fn is_sent(row: &mut Credential, terms: &Terms, now: Reading) -> bool {
-    row.is_due(now) && !row.wait_out(terms, now)
+    row.is_due(now) && row.wait_out(terms, now).is_none()
 }
 
 #[test]
@@ -143,4 +143,21 @@ fn a_clock_set_back_lets_no_key_expire() {
     check(41, 50, false);
     check(53, 50, true);
     check(1, 62, true);
+}
+
+/// The machine lost its power after the token was sent, and comes up with its clock behind.
+#[test]
+fn a_grace_is_not_opened_by_settling_after_a_reboot_into_the_past() {
+    let terms = terms(Rotation::Rotates, 30);
+    let sent = at(START);
+    for verdict in [unconfirmed(), retry(None)] {
+        let mut row = in_doubt(&terms, sent);
+        row.claim(0, sent);
+        let up = set(rebooted(sent + TimeDelta::minutes(5)), TimeDelta::hours(-2));
+        row.settle(&verdict, false, &terms, up);
+        assert!(
+            !is_sent(&mut row, &terms, up + TimeDelta::minutes(2)),
+            "{verdict:?}"
+        );
+    }
 }
