@@ -12,7 +12,7 @@ use keyfresh::demo::sink::Manner;
 use keyfresh::store;
 use nix::sys::signal::Signal;
 use support::installation::Installation;
-use support::until;
+use support::{comes, until};
 
 /// Waits until `name` was refreshed and channel `channel` holds its key.
 fn delivered(world: &Installation, name: &str, channel: i64) {
@@ -27,12 +27,19 @@ fn refreshed(world: &Installation) -> usize {
     rows.iter().filter(|row| row.generation > 0).count()
 }
 
+/// Waits until the service was sent so many messages.
+fn arrives(world: &Installation, count: usize) {
+    let what = format!("notice {count}");
+    let notice = comes(&what, world.sink.arrival(count));
+    world.runtime.block_on(notice);
+}
+
 #[test]
 fn a_slow_service_holds_up_no_refresh_no_reload_and_no_stop() {
     let world = Installation::new("one-api.db");
     world.sink.behave(Manner::Withhold);
     let mut daemon = world.serve();
-    world.runtime.block_on(world.sink.arrival(1));
+    arrives(&world, 1);
 
     for number in 1..50 {
         let channels = match number {
@@ -61,7 +68,7 @@ fn a_slow_service_holds_up_no_refresh_no_reload_and_no_stop() {
 
     world.sink.behave(Manner::Accept);
     let daemon = world.serve();
-    world.runtime.block_on(world.sink.arrival(2));
+    arrives(&world, 2);
     daemon.stop();
     let told = ["keyfresh: main refreshed", "keyfresh: 50 refreshed"];
     assert_eq!(world.sink.titles(), told);
@@ -83,7 +90,7 @@ fn a_wave_that_takes_its_time_is_one_message() {
         .authority
         .fault(&Fault::Error(400, "invalid_grant"), 60);
     let daemon = world.serve();
-    world.runtime.block_on(world.sink.arrival(1));
+    arrives(&world, 1);
     daemon.stop();
     assert_eq!(world.sink.titles(), ["keyfresh: 60 dead"]);
 }
@@ -112,7 +119,7 @@ fn a_refused_account_shows_in_status_and_goes_on_after_a_test() {
 
     world.sink.behave(Manner::Accept);
     world.done(&["notify", "test"]);
-    world.runtime.block_on(world.sink.arrival(4));
+    arrives(&world, 4);
     daemon.stop();
     assert_eq!(
         world.sink.titles()[2..],

@@ -157,8 +157,9 @@ fn daemon(fixture: &str, trouble: Trouble, moment: Moment, stages: &[Stage; 2]) 
         side.wake();
     }
     // What a look at the gateway showed is believed for two seconds more.
+    // The provider is looked at last: a refresh that ends between the looks is not made due again.
     reaches(&side, &daemon, &stages[1], || {
-        if is_left && side.rulings().is_empty() && side.is_postponed() {
+        if is_left && side.is_postponed() && side.rulings().is_empty() {
             side.make_due();
         }
     });

@@ -18,6 +18,7 @@ use course::{MOMENTS, Moment, changes, course};
 use insta::assert_snapshot;
 use keyfresh::store::link::State;
 use side::Side;
+use support::disk::can_be_mounted;
 use support::gate::Stop;
 use support::until;
 use trouble::Trouble;
@@ -91,14 +92,14 @@ fn locked_whole() {
 
 #[test]
 fn in_a_folder_that_cannot_be_written() {
-    if Side::may_mount() {
+    if can_be_mounted() {
         assert_snapshot!(check(trouble::read_only));
     }
 }
 
 #[test]
 fn on_a_full_disk() {
-    if Side::may_mount() {
+    if can_be_mounted() {
         assert_snapshot!(check(trouble::full_disk));
     }
 }

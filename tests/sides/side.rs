@@ -2,8 +2,7 @@
 //! the file as it was between them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use keyfresh::clock::Clock;
 use keyfresh::credential::Phase;
@@ -13,6 +12,7 @@ use rusqlite::Connection;
 
 use crate::support::console::Console;
 use crate::support::database::{Dump, dump};
+use crate::support::disk::{self, Mounts};
 use crate::support::gate::Gate;
 use crate::support::installation::Installation;
 use crate::support::until;
@@ -22,22 +22,18 @@ const ACCESS_TOKEN: &str = "fixtureaccesstokendave0000000001";
 
 /// The parts of one row.
 pub(crate) struct Side {
+    /// In the installation's folder, and undone before that goes.
+    pub(crate) mounts: Mounts,
     pub(crate) installation: Installation,
     pub(crate) gate: Gate,
     pub(crate) before: Dump,
     /// Requests and events before the row begins.
     asked: usize,
     told: i64,
-    is_mounted: bool,
     _console: Console,
 }
 
 impl Side {
-    /// Only root may.
-    pub(crate) fn may_mount() -> bool {
-        nix::unistd::geteuid().is_root()
-    }
-
     /// The gateway of `fixture`, on a small file system of its own if that is wanted; a locked file is
     /// retried for a second.
     pub(crate) fn new(fixture: &str, small: bool) -> Self {
@@ -47,15 +43,14 @@ impl Side {
     /// The same with `more` said of the gateway.
     pub(crate) fn with(fixture: &str, small: bool, more: &str) -> Self {
         let mut installation = Installation::new(fixture);
+        let mounts = Mounts::below(&installation.path(""));
         let gate = Gate::new(&installation.runtime, installation.authority.url());
         installation.edit(installation.authority.url().as_str(), gate.url().as_str());
         let (console, url) = installation.runtime.block_on(Console::listen());
         let folder = installation.path("gateway");
         fs::create_dir(&folder).unwrap();
         if small {
-            let mut mount = Command::new("mount");
-            mount.args(["-t", "tmpfs", "-o", "size=4m", "keyfresh-test"]);
-            assert!(mount.arg(&folder).status().unwrap().success());
+            assert!(disk::mount(&folder, "size=4m"));
         }
         let file = folder.join("gateway.db");
         fs::copy(&installation.gateway, &file).unwrap();
@@ -71,12 +66,12 @@ impl Side {
             installation.edit("[gateway]\n", &format!("{told}url = \"{url}\"\n"));
         }
         let mut side = Self {
+            mounts,
             installation,
             gate,
             before: Dump::new(),
             asked: 0,
             told: 0,
-            is_mounted: small,
             _console: console,
         };
         side.installation.done(&["once"]);
@@ -178,17 +173,4 @@ impl Side {
     pub(crate) fn make_due(&self) {
         self.installation.make_due(Clock::system().now());
     }
-}
-
-impl Drop for Side {
-    fn drop(&mut self) {
-        if self.is_mounted {
-            unmount(&self.folder());
-        }
-    }
-}
-
-pub(crate) fn unmount(folder: &Path) {
-    let unmounted = Command::new("umount").arg("-l").arg(folder).status();
-    assert!(unmounted.unwrap().success());
 }

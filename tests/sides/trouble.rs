@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::side::{Side, unmount};
+use crate::side::Side;
 use crate::support::until;
 use crate::writer;
 
@@ -49,10 +49,7 @@ pub(crate) fn read_only(side: &Side) -> Cure {
     mount(&["--bind"], &[&folder, &aside]);
     mount(&["-o", "remount,ro,bind"], &[&aside]);
     mount(&["--bind"], &[&aside, &folder]);
-    Box::new(move |side| {
-        unmount(&side.folder());
-        unmount(&aside);
-    })
+    Box::new(|side| side.mounts.undo())
 }
 
 /// A file system of its own from now on, as full as it was before.

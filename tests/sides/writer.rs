@@ -1,7 +1,7 @@
 //! A process that is killed in the middle of a transaction, after pages of it went to the disk.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub(crate) fn killed(side: &Side, journal: &str, ending: &str) {
     let name = "writer::write_and_wait_to_be_killed";
     let mut writer = child(&program, name, &side.file())
         .env("KEYFRESH_TEST_JOURNAL", journal)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -106,7 +107,6 @@ fn write_and_wait_to_be_killed() {
         connection.execute_batch(TORN).ok()
     });
     println!("\ntorn");
-    loop {
-        thread::park();
-    }
+    // Ends when whoever started it is gone without having killed it.
+    io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
 }

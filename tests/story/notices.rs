@@ -14,6 +14,7 @@ use keyfresh::secret::{ExposeSecret as _, mask};
 use keyfresh::store::notice;
 use tokio::net::TcpSocket;
 
+use crate::support::comes;
 use crate::support::world::{World, hours, minutes};
 
 /// What became of everybody else: when the providers were asked, and what the channel then held.
@@ -155,7 +156,7 @@ async fn a_service_that_does_not_answer_delays_nothing() {
     parts.refresher.settled().await;
     let courier = Arc::clone(&parts.couriers[0]);
     let telling = tokio::spawn(async move { courier.flush().await });
-    world.sink.arrival(1).await;
+    comes("the notice", world.sink.arrival(1)).await;
     for pass in 1..=24 {
         world.wait(hours(3));
         world.begin_pass().await;

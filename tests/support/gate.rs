@@ -9,6 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use url::Url;
 
+use super::comes;
+
 /// Where the next exchange is stopped until the gate is told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -89,7 +91,9 @@ impl Gate {
     /// Waits until so many exchanges were stopped.
     pub(crate) async fn arrival(&self, count: usize) {
         let mut reached = self.reached.subscribe();
-        reached.wait_for(|reached| *reached >= count).await.unwrap();
+        let stopped = reached.wait_for(|reached| *reached >= count);
+        let what = format!("exchange {count} at the gate");
+        comes(&what, stopped).await.unwrap();
     }
 
     /// How many exchanges were stopped so far.

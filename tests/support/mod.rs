@@ -24,6 +24,12 @@ use keyfresh::clock::Clock;
 /// How long anything that a test waits for may take; only a failure takes so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Waits for `coming`; fails when that takes too long.
+pub(crate) async fn comes<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    let came = tokio::time::timeout(PATIENCE, coming).await;
+    came.unwrap_or_else(|_| panic!("waited too long for {what}"))
+}
+
 /// Looks again and again until `look` finds something; fails when that takes too long.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let watch = Clock::system().stopwatch();

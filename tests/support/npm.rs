@@ -10,6 +10,9 @@ use std::sync::OnceLock;
 /// The first that `oidc-provider` 9 runs on.
 const OLDEST: u32 = 20;
 
+/// How long `npm` may take, in seconds.
+const LIMIT: &str = "300";
+
 /// The source of the server.
 pub(crate) const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peer");
 
@@ -59,15 +62,24 @@ fn install() -> Result<PathBuf, String> {
     for name in ["package.json", "package-lock.json"] {
         fs::copy(Path::new(SOURCE).join(name), folder.join(name)).unwrap();
     }
-    let ran = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+    let ran = Command::new("timeout")
+        .args(["--kill-after=10", LIMIT, "npm", "ci"])
+        .args(["--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(&folder)
         .output()
-        .map_err(|_| "npm is missing (package npm)".to_owned())?;
-    if !ran.status.success() {
-        let why = String::from_utf8_lossy(&ran.stderr).into_owned();
-        return Err(format!("npm could not install tests/peer: {why}"));
+        .map_err(|_| "timeout is missing (package coreutils)".to_owned())?;
+    match ran.status.code() {
+        Some(0) => {
+            fs::write(installed, lock).unwrap();
+            Ok(folder)
+        }
+        Some(124) | None => Err(format!(
+            "npm took longer than {LIMIT} seconds and was stopped (no registry?)"
+        )),
+        Some(127) => Err("npm is missing (package npm)".to_owned()),
+        _ => {
+            let why = String::from_utf8_lossy(&ran.stderr).into_owned();
+            Err(format!("npm could not install tests/peer: {why}"))
+        }
     }
-    fs::write(installed, lock).unwrap();
-    Ok(folder)
 }
