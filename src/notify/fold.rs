@@ -2,6 +2,7 @@
 //!
 //! Pure; called by `step.rs`. Per credential the end of the story counts: an incident that is over is
 //! told as its recovery, several refreshes as the last of them, one that comes and goes with how often.
+//! A channel that fails is an incident of its own, which neither hides the login's nor ends with it.
 //! Events older than [`STALE`] and those beyond what one reading holds are only counted. What a notifier does not want still takes part in
 //! the folding: an unwanted success ends a wanted incident.
 
@@ -83,12 +84,9 @@ pub fn digest<'a>(
 /// What happened to one credential, or to the daemon.
 #[derive(Default)]
 struct Course<'a> {
-    incident: Option<Entry<'a>>,
+    login: Health<'a>,
     refreshed: Option<Entry<'a>>,
-    recovered: Option<Entry<'a>>,
-    is_ill: bool,
-    has_recovered: bool,
-    relapses: usize,
+    channels: BTreeMap<i64, Health<'a>>,
     conflicts: BTreeMap<Option<i64>, Entry<'a>>,
     daemon: BTreeMap<EventKind, Entry<'a>>,
 }
@@ -103,35 +101,18 @@ impl<'a> Course<'a> {
             count: 1,
             relapses: 0,
         };
+        let channel = event.detail.channel;
         match event.kind {
             EventKind::Failing | EventKind::Unconfirmed | EventKind::Dead => {
-                self.relapses += usize::from(self.has_recovered && !self.is_ill);
-                self.is_ill = true;
-                if wanted.contains(&event.kind) {
-                    let begun = self.incident.and_then(|incident| incident.since);
-                    self.incident = Some(Entry {
-                        since: begun.or(Some(event.at)),
-                        ..entry
-                    });
-                    self.recovered = None;
-                }
+                let is_wanted = wanted.contains(&event.kind);
+                self.health(channel).failed(entry, is_wanted);
             }
             EventKind::Refreshed => {
                 self.refreshed = Some(again(self.refreshed, entry));
-                self.end_incident(entry);
+                self.login.succeeded(entry);
             }
-            EventKind::Recovered => {
-                self.has_recovered = true;
-                self.end_incident(entry);
-                let told = self.recovered.unwrap_or(entry);
-                self.recovered = Some(Entry {
-                    since: told.since,
-                    ended: told.ended,
-                    ..entry
-                });
-            }
+            EventKind::Recovered => self.health(channel).recovered(entry),
             EventKind::Conflict => {
-                let channel = event.detail.channel;
                 let before = self.conflicts.get(&channel).copied();
                 self.conflicts.insert(channel, again(before, entry));
             }
@@ -142,8 +123,59 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// That of the channel, if it is one's, or of the login.
+    fn health(&mut self, channel: Option<i64>) -> &mut Health<'a> {
+        match channel {
+            Some(channel) => self.channels.entry(channel).or_default(),
+            None => &mut self.login,
+        }
+    }
+
+    fn entries(mut self, wanted: &[EventKind]) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let recovered = &mut self.login.recovered;
+        recovered.take_if(|told| !wanted.contains(&told.kind));
+        if let Some(recovered) = recovered
+            && let Some(Entry { event, count, .. }) = self.refreshed.take()
+        {
+            // The refresh has the newest particulars; one item is enough for both.
+            recovered.event = event;
+            recovered.count = count;
+        }
+        self.login
+            .entries()
+            .chain(self.refreshed)
+            .chain(self.channels.into_values().flat_map(Health::entries))
+            .chain(self.conflicts.into_values())
+            .chain(self.daemon.into_values())
+    }
+}
+
+/// How a login, or the way of its key into one channel, fares.
+#[derive(Default)]
+struct Health<'a> {
+    incident: Option<Entry<'a>>,
+    recovered: Option<Entry<'a>>,
+    is_ill: bool,
+    has_recovered: bool,
+    relapses: usize,
+}
+
+impl<'a> Health<'a> {
+    fn failed(&mut self, entry: Entry<'a>, is_wanted: bool) {
+        self.relapses += usize::from(self.has_recovered && !self.is_ill);
+        self.is_ill = true;
+        if is_wanted {
+            let begun = self.incident.and_then(|incident| incident.since);
+            self.incident = Some(Entry {
+                since: begun.or(Some(entry.event.at)),
+                ..entry
+            });
+            self.recovered = None;
+        }
+    }
+
     /// A success after an incident is a recovery even before its own event comes.
-    fn end_incident(&mut self, success: Entry<'a>) {
+    fn succeeded(&mut self, success: Entry<'a>) {
         self.has_recovered |= self.is_ill;
         self.is_ill = false;
         if let Some(incident) = self.incident.take() {
@@ -156,33 +188,21 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn entries(self, wanted: &[EventKind]) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let recovered = self.recovered.filter(|told| wanted.contains(&told.kind));
-        let (recovered, refreshed) = match (recovered, self.refreshed) {
-            // The refresh has the newest particulars; one item is enough for both.
-            (Some(recovered), Some(refreshed)) => {
-                let Entry { event, count, .. } = refreshed;
-                (
-                    Some(Entry {
-                        event,
-                        count,
-                        ..recovered
-                    }),
-                    None,
-                )
-            }
-            one => one,
-        };
-        let several = self
-            .conflicts
-            .into_values()
-            .chain(self.daemon.into_values());
+    fn recovered(&mut self, entry: Entry<'a>) {
+        self.has_recovered = true;
+        self.succeeded(entry);
+        let told = self.recovered.unwrap_or(entry);
+        self.recovered = Some(Entry {
+            since: told.since,
+            ended: told.ended,
+            ..entry
+        });
+    }
+
+    fn entries(self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let relapses = self.relapses;
-        let course = [self.incident, recovered].into_iter().flatten();
-        course
-            .map(move |entry| Entry { relapses, ..entry })
-            .chain(refreshed)
-            .chain(several)
+        let told = [self.incident, self.recovered].into_iter().flatten();
+        told.map(move |entry| Entry { relapses, ..entry })
     }
 }
 
@@ -192,139 +212,4 @@ fn again<'a>(before: Option<Entry<'a>>, entry: Entry<'a>) -> Entry<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-
-    use EventKind::{
-        Conflict, Dead, Failing, Recovered, Refreshed, Starting, Stopping, Unconfirmed,
-    };
-
-    use super::*;
-    use crate::notify::Detail;
-
-    const ALL: &[EventKind] = &EventKind::WORST_FIRST;
-
-    /// Events an hour apart, the last one an hour ago.
-    fn story(events: &[(&str, EventKind)], now: Timestamp) -> Vec<Event> {
-        let at = |ago: usize| now - TimeDelta::hours(i64::try_from(ago).unwrap());
-        let number = |index: usize| i64::try_from(index).unwrap();
-        let event = |(index, (name, kind)): (usize, &(&str, EventKind))| Event {
-            id: number(index) + 1,
-            at: at(events.len() - index),
-            credential: (!name.is_empty()).then(|| (*name).to_owned()),
-            kind: *kind,
-            detail: Detail::default(),
-        };
-        events.iter().enumerate().map(event).collect()
-    }
-
-    fn told(events: &[(&str, EventKind)], wanted: &[EventKind]) -> String {
-        let now = "2026-11-20T08:00:00Z".parse().unwrap();
-        let events = story(events, now);
-        let Some(digest) = digest(&events, &Counts::new(), wanted, now) else {
-            return "nothing".into();
-        };
-        let mut told = String::new();
-        for entry in digest.entries {
-            let name = entry.event.credential.as_deref().unwrap_or("daemon");
-            let since = entry.since.map(|at| (now - at).num_hours());
-            write!(told, "{name} {} #{}", entry.kind.word(), entry.event.id).unwrap();
-            if entry.count > 1 {
-                write!(told, " x{}", entry.count).unwrap();
-            }
-            if entry.relapses > 0 {
-                write!(told, " again {}", entry.relapses).unwrap();
-            }
-            if let Some(hours) = since {
-                write!(told, " -{hours}h").unwrap();
-            }
-            told.push_str("; ");
-        }
-        for (kind, count) in digest.older {
-            write!(told, "{count} {}; ", kind.word()).unwrap();
-        }
-        told
-    }
-
-    #[test]
-    fn the_end_of_the_story_counts() {
-        let check = |events: &[(&str, EventKind)], expected| {
-            assert_eq!(told(events, ALL), expected, "{events:?}");
-        };
-        check(&[], "nothing");
-        check(&[("a", Refreshed)], "a refreshed #1; ");
-        check(
-            &[("a", Refreshed), ("a", Refreshed), ("a", Refreshed)],
-            "a refreshed #3 x3; ",
-        );
-        check(&[("a", Failing)], "a failing #1 -1h; ");
-        check(&[("a", Failing), ("a", Dead)], "a dead #2 -2h; ");
-        check(
-            &[("a", Failing), ("a", Refreshed), ("a", Recovered)],
-            "a recovered #2 -3h; ",
-        );
-        check(&[("a", Failing), ("a", Recovered)], "a recovered #2 -2h; ");
-        check(
-            &[("a", Failing), ("a", Recovered), ("a", Failing)],
-            "a failing #3 again 1 -1h; ",
-        );
-        let wave = [("a", Failing), ("a", Recovered), ("a", Refreshed)];
-        check(&wave.repeat(20), "a recovered #60 x20 again 19 -3h; ");
-        check(
-            &[("a", Recovered), ("a", Failing), ("a", Dead)],
-            "a dead #3 again 1 -2h; ",
-        );
-        check(
-            &[("a", Refreshed), ("a", Unconfirmed)],
-            "a unconfirmed #2 -1h; a refreshed #1; ",
-        );
-        check(&[("a", Refreshed), ("a", Recovered)], "a recovered #1; ");
-        check(&[("a", Conflict), ("a", Conflict)], "a conflict #2 x2; ");
-    }
-
-    #[test]
-    fn the_worst_comes_first_and_nobody_is_mixed_up() {
-        let events = [
-            ("", Stopping),
-            ("", Starting),
-            ("e", Refreshed),
-            ("d", Failing),
-            ("c", Unconfirmed),
-            ("d", Recovered),
-            ("f", Failing),
-            ("b", Conflict),
-            ("a", Dead),
-            ("", Stopping),
-            ("", Starting),
-        ];
-        assert_eq!(
-            told(&events, ALL),
-            "a dead #9 -3h; b conflict #8; c unconfirmed #5 -7h; f failing #7 -5h; \
-             d recovered #6 -8h; e refreshed #3; daemon starting #11 x2; daemon stopping #10 x2; "
-        );
-    }
-
-    #[test]
-    fn what_is_unwanted_still_ends_what_is_wanted() {
-        let wave = [("a", Failing), ("a", Refreshed), ("a", Recovered)];
-        assert_eq!(told(&wave, &[Failing, Dead]), "nothing");
-        assert_eq!(told(&wave, &[Refreshed]), "a refreshed #2; ");
-        assert_eq!(told(&wave, &[Recovered]), "a recovered #2; ");
-        assert_eq!(told(&wave[..1], &[Dead]), "nothing");
-        let worse = [("a", Unconfirmed), ("a", Failing)];
-        assert_eq!(told(&worse, &[Unconfirmed]), "a unconfirmed #1 -2h; ");
-    }
-
-    #[test]
-    fn what_is_older_than_72_hours_is_counted() {
-        let mut events = vec![("a", Refreshed); 100];
-        events.extend([("b", Dead); 3]);
-        // 73 to 103 hours ago: 31 of the refreshes.
-        assert_eq!(
-            told(&events, ALL),
-            "b dead #103 -3h; a refreshed #100 x69; 31 refreshed; "
-        );
-        let expected = "b dead #103 -3h; ";
-        assert_eq!(told(&events, &[Dead]), expected);
-    }
-}
+mod tests;

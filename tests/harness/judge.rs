@@ -187,7 +187,7 @@ pub(crate) fn count(told: &[String], words: &[&str]) -> usize {
 
 fn check_notices(verdict: &mut Verdict, told: &[String], terms: Terms, grown: u64) {
     // A refresh whose key reached its channel only later is told as a recovery.
-    let refreshed = count(told, &["refreshed", "recovered"]);
+    let refreshed = count(told, &["refreshed", "recovered", "has its new key"]);
     let failing = count(
         told,
         &["cannot be refreshed", "failing", "waits for its new key"],

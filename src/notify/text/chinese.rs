@@ -38,6 +38,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     replace: "不想等待的话，请重新登录，然后在服务器上运行：",
     retry: "无需处理，keyfresh 将在 {} 重试。",
     unwritten: "{} 的渠道 {} 暂时无法写入新密钥",
+    written: "{} 的渠道 {} 已写入新密钥",
     conflict: "keyfresh 没有改动这个渠道。如果它仍应由 keyfresh 更新，请在服务器上运行：",
     estranged: "不再发送任何请求：该凭据的渠道里都不是 keyfresh 认识的密钥。另有程序在刷新这个 refresh token，或者 keyfresh 的状态是旧的。请先停掉那个程序，重新登录取得新的 refresh token，然后在服务器上依次运行：",
     changed: "只有当密钥是人为改动时，才可以只运行第二条命令。",

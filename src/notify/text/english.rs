@@ -38,6 +38,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     replace: "To be done with it sooner, log in again, then run on the server:",
     retry: "Nothing to do: keyfresh tries again at {}.",
     unwritten: "{}: channel {} waits for its new key",
+    written: "{}: channel {} has its new key",
     conflict: "keyfresh left this channel alone. If it is still to be fed, run on the server:",
     estranged: "Nothing is sent: no channel of this credential holds a key that keyfresh knows. Another owner refreshes this token, or the state of keyfresh is old. Stop the other one, log in again for a new refresh token, then run on the server, in this order:",
     changed: "The second command alone is enough only if a person changed the key.",

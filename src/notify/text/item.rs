@@ -74,9 +74,12 @@ impl Writer<'_> {
         lines
     }
 
+    /// The channels that the key goes to; of an item on one channel, that one.
     fn channels(&self, entry: &Entry<'_>, feeds: &Links) -> Vec<Line> {
         let name = entry.event.credential.as_ref();
         let own = name.and_then(|name| feeds.get(name)).into_iter().flatten();
+        let told = entry.event.detail.channel;
+        let own = own.filter(|link| told.is_none_or(|channel| link.channel == channel));
         // The one to look at is the one that is not as it should be.
         let (well, ill): (Vec<_>, Vec<_>) =
             own.partition(|link| link.state == State::Current && link.status == 1 && !link.untold);
@@ -191,6 +194,7 @@ impl Writer<'_> {
     pub(super) fn heading(&self, entry: &Entry<'_>) -> String {
         let one = match (entry.kind, entry.event.detail.channel) {
             (EventKind::Failing, Some(_)) => self.phrases.unwritten,
+            (EventKind::Recovered, Some(_)) => self.phrases.written,
             (kind, _) => self.phrases.kinds[kind.rank()].0,
         };
         let channel = entry.event.detail.channel.map(|id| id.to_string());

@@ -38,6 +38,8 @@ pub(super) struct Phrases {
     pub(super) retry: &'static str,
     /// Instead of failing, where a channel is all that fails: the credential's name, the channel.
     pub(super) unwritten: &'static str,
+    /// Instead of recovered, where it was that channel: the same.
+    pub(super) written: &'static str,
     pub(super) conflict: &'static str,
     /// The same where no channel of the credential holds a key of ours, and after the commands.
     pub(super) estranged: &'static str,

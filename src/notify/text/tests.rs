@@ -188,6 +188,31 @@ fn one_event_stands_in_the_title() {
 }
 
 #[test]
+fn the_title_names_the_channel_that_it_is_about() {
+    let check = |locale, kind, title: &str| {
+        let detail = Detail {
+            channel: Some(7),
+            ..Detail::default()
+        };
+        let events = [event(1, "main", kind, detail)];
+        let now = NOW.parse().unwrap();
+        let digest = digest(&events, &Counts::new(), &[kind], now).unwrap();
+        let style = style(locale, Format::Text);
+        assert_eq!(message(&digest, &Links::new(), &style).title, title);
+    };
+    let (zh, en) = (Locale::Chinese, Locale::English);
+    let (failing, recovered) = (EventKind::Failing, EventKind::Recovered);
+    check(zh, failing, "keyfresh：main 的渠道 7 暂时无法写入新密钥");
+    check(zh, recovered, "keyfresh：main 的渠道 7 已写入新密钥");
+    check(
+        en,
+        failing,
+        "keyfresh: main: channel 7 waits for its new key",
+    );
+    check(en, recovered, "keyfresh: main: channel 7 has its new key");
+}
+
+#[test]
 fn a_thousand_deaths_make_one_message_that_fits() {
     let dead = |id| {
         let name = format!("credential_with_a_long_name_{id:04}");

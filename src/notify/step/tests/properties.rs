@@ -10,7 +10,8 @@ use super::*;
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Move {
-    Happens(u8, EventKind),
+    /// To a credential, or to one of its channels.
+    Happens(u8, Option<i64>, EventKind),
     /// The courier looks; this is what the service would answer.
     Turn(Delivery),
     /// It looks, and is killed after the request has left.
@@ -23,6 +24,7 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let kind = prop::sample::select(EventKind::WORST_FIRST.to_vec());
+    let channel = prop::option::of(1..3_i64);
     let reason = String::new();
     let refused = [
         later(),
@@ -36,7 +38,11 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         Delivery::StopUntilChanged { reason },
     ];
     let one = prop_oneof![
-        8 => (0..4_u8, kind).prop_map(|(name, kind)| Move::Happens(name, kind)),
+        8 => (0..4_u8, channel, kind).prop_map(|(name, channel, kind)| {
+            let of_channels = [EventKind::Failing, EventKind::Recovered, EventKind::Conflict];
+            let channel = channel.filter(|_| of_channels.contains(&kind));
+            Move::Happens(name, channel, kind)
+        }),
         4 => Just(Move::Turn(accepted())),
         2 => prop::sample::select(refused.to_vec()).prop_map(Move::Turn),
         1 => Just(Move::Kill),
@@ -59,8 +65,13 @@ impl Books {
     fn make(&mut self, one: &Move) {
         let world = &mut self.world;
         match one {
-            Move::Happens(name, kind) => {
-                world.happens(&format!("c{name}"), *kind);
+            Move::Happens(name, channel, kind) => {
+                let detail = Detail {
+                    channel: *channel,
+                    ..Detail::default()
+                };
+                let name = format!("c{name}");
+                notice::record(&world.db, world.now, Some(&name), *kind, &detail).unwrap();
                 self.happened += 1;
             }
             Move::Turn(answer) => self.turn(answer),
@@ -104,6 +115,7 @@ fn covered(backlog: &Backlog, world: &World) -> usize {
         let mut entries = digest.entries.iter();
         let is_told = entries.any(|entry| {
             entry.event.credential == event.credential
+                && entry.event.detail.channel == event.detail.channel
                 && (entry.event.id >= event.id || entry.kind == event.kind || entry.since.is_some())
         });
         assert!(is_told, "{event:?}");
