@@ -28,6 +28,9 @@ use crate::schedule::{self, Plan};
 /// in the first hour, at most one an hour afterwards.
 const LADDER: [u64; 6] = [1, 2, 4, 8, 16, 60];
 
+/// By so much the two hands of the clock may differ without anybody having set one.
+const DRIFT: TimeDelta = TimeDelta::minutes(1);
+
 /// The longest `Retry-After` that is believed.
 const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
 
@@ -210,14 +213,16 @@ impl Credential {
 
     /// Whether the exchange that is due would come too late: an unconfirmed token may be sent again
     /// while its grace window is open, or when nothing is left to lose. In between it waits for that.
-    /// Returns what is to be told of that.
-    pub fn wait_out(&mut self, terms: &Terms, now: Reading) -> Option<Told> {
+    /// Returns what is to be told of the waiting.
+    pub fn wait_out(&mut self, terms: &Terms, now: Reading) -> Option<Vec<Told>> {
         let safe_at = self.nothing_left_to_lose(self.begun(now)?, terms, now);
         let begun = terms.dated(self.since, now);
         let waits = !terms.allow_resending(now.age_of(begun)) && safe_at > now.wall;
         waits.then(|| {
             self.doubt(begun, safe_at);
-            self.told(EventKind::Unconfirmed, Some(safe_at))
+            let is_news = safe_at - now.wall > DRIFT;
+            let told = self.told(EventKind::Unconfirmed, Some(safe_at));
+            is_news.then_some(told).into_iter().collect()
         })
     }
 

@@ -251,12 +251,15 @@ impl Refresher {
     async fn waits(&self, seen: &Credential, terms: &Terms) -> Result<bool, store::Error> {
         let (seen, mut waiting) = (seen.clone(), seen.clone());
         let now = self.clock.read();
-        let Some((kind, detail)) = waiting.wait_out(terms, now) else {
+        let Some(told) = waiting.wait_out(terms, now) else {
             return Ok(false);
         };
         let change = move |db: &_| {
             store::credential::change(db, &seen, &waiting)?;
-            store::notice::record(db, now.wall, Some(&seen.name), kind, &detail)
+            let record = |(kind, detail): &_| {
+                store::notice::record(db, now.wall, Some(&seen.name), *kind, detail)
+            };
+            told.iter().try_for_each(record)
         };
         self.store.write(change).await?;
         self.wakers.notices.send_replace(());
