@@ -18,7 +18,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use chrono::TimeDelta;
 use rusqlite::{Connection, OpenFlags};
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -185,21 +184,22 @@ async fn lost_answer(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Result<
             )
             .await?;
         narrator.unconfirmed().await?;
+        narrator.goes_on();
+        narrator.claim().await?;
+        narrator
+            .exchange(
+                Ruling::Graced,
+                "the same token once more: within its grace of 10 minutes it is honoured",
+            )
+            .await?;
+        narrator.answer().await?;
+        narrator.settle().await?;
+        narrator.deliver().await?;
         narrator.notice().await
     };
     tokio::try_join!(pass(crew), show)?;
     narrator.sent(1)?;
-    crew.translate().await?;
-    stage.clock.set(stage.clock.now() + TimeDelta::minutes(1));
-    let mut narrator = Narrator::new(stage, crew.parts.store.clone(), screen).await?;
-    narrator.due("a minute later, within the grace of 10 minutes")?;
-    refresh(
-        crew,
-        &mut narrator,
-        Ruling::Graced,
-        "the same token once more: within its grace it is honoured",
-    )
-    .await
+    crew.translate().await
 }
 
 async fn kill(stage: &Stage, screen: &mut Screen) -> Result<()> {

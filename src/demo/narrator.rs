@@ -171,7 +171,11 @@ impl<'a> Narrator<'a> {
         let reason = self
             .until("settling", async || {
                 let row = row(&store).await?;
-                let unconfirmed = matches!(row.phase, Phase::Unconfirmed { .. });
+                let unconfirmed = match row.phase {
+                    Phase::Unconfirmed { .. } => true,
+                    Phase::Exchanging { doubt, .. } => doubt.is_some(),
+                    Phase::Resting | Phase::Dead => false,
+                };
                 Ok(unconfirmed.then_some(row.last_error).flatten())
             })
             .await?;
@@ -186,6 +190,12 @@ impl<'a> Narrator<'a> {
             "unconfirmed",
             &format!("{reason}; the key in service stays"),
         )
+    }
+
+    /// The pass goes on with another exchange.
+    pub(super) fn goes_on(&mut self) {
+        self.before.row.attempt += 1;
+        self.before.requests += 1;
     }
 
     pub(super) async fn deliver(&mut self) -> Result<()> {
