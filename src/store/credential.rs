@@ -211,9 +211,13 @@ pub(super) fn install_candidate(
     row: &mut Credential,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let candidate = readable(sealed(db, key, row.id, "candidate"), row, "candidate")?;
+    let candidate = sealed(db, key, row.id, "candidate");
+    if let Ok(None) = candidate {
+        return Ok(());
+    }
+    let candidate = readable(candidate, row, "candidate")?;
     db.execute(
-        "UPDATE credential SET candidate = NULL WHERE id = ?1 AND candidate IS NOT NULL",
+        "UPDATE credential SET candidate = NULL WHERE id = ?1",
         [row.id.0],
     )?;
     if let Some(candidate) = candidate {
