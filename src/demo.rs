@@ -102,17 +102,8 @@ async fn first_refresh(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Resul
     let mut narrator = Narrator::new(stage, crew.parts.store.clone(), screen).await?;
     narrator.due("a new login is due at once")?;
     let show = async {
-        narrator.claim().await?;
-        narrator
-            .exchange(
-                Ruling::Granted,
-                "one POST; the provider spends the old token and issues new ones",
-            )
-            .await?;
-        narrator.answer().await?;
-        narrator.settle().await?;
-        narrator.deliver().await?;
-        narrator.notice().await
+        let how = "one POST; the provider spends the old token and issues new ones";
+        whole(&mut narrator, Ruling::Granted, how).await
     };
     let ((), (title, body)) = tokio::try_join!(pass(crew), show)?;
     narrator.sent(1)?;
@@ -185,17 +176,8 @@ async fn lost_answer(stage: &Stage, crew: &Crew, screen: &mut Screen) -> Result<
             .await?;
         narrator.unconfirmed().await?;
         narrator.goes_on();
-        narrator.claim().await?;
-        narrator
-            .exchange(
-                Ruling::Graced,
-                "the same token once more: within its grace of 10 minutes it is honoured",
-            )
-            .await?;
-        narrator.answer().await?;
-        narrator.settle().await?;
-        narrator.deliver().await?;
-        narrator.notice().await
+        let how = "the same token once more: within its grace of 10 minutes it is honoured";
+        whole(&mut narrator, Ruling::Graced, how).await
     };
     tokio::try_join!(pass(crew), show)?;
     narrator.sent(1)?;
@@ -290,17 +272,19 @@ async fn refresh(
     ruling: Ruling,
     how: &str,
 ) -> Result<()> {
-    let show = async {
-        narrator.claim().await?;
-        narrator.exchange(ruling, how).await?;
-        narrator.answer().await?;
-        narrator.settle().await?;
-        narrator.deliver().await?;
-        narrator.notice().await
-    };
-    tokio::try_join!(pass(crew), show)?;
+    tokio::try_join!(pass(crew), whole(narrator, ruling, how))?;
     narrator.sent(1)?;
     crew.translate().await
+}
+
+/// An exchange from its claim to its notice, whose title and body it returns.
+async fn whole(narrator: &mut Narrator<'_>, ruling: Ruling, how: &str) -> Result<(String, String)> {
+    narrator.claim().await?;
+    narrator.exchange(ruling, how).await?;
+    narrator.answer().await?;
+    narrator.settle().await?;
+    narrator.deliver().await?;
+    narrator.notice().await
 }
 
 /// Turns the clock to when the credential is due; says when that is.
